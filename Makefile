@@ -1,0 +1,53 @@
+# All that this project can do on a machine with Python 3.11+ and make. `make demo` and `make test`
+# are the two that a newcomer needs.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo play test check setup format lock clean
+
+demo: setup
+	@$(BIN)/python -m demo
+
+play: setup
+	@$(BIN)/python -m demo play
+
+# Everything, end to end in a real Airflow.
+test: setup lint
+	@$(BIN)/python -m pytest -q
+
+# The fast part.
+check: setup lint
+	@$(BIN)/python -m pytest -q tests/unit
+
+.PHONY: lint
+lint: setup
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary
+
+format: setup
+	@$(BIN)/ruff check --fix --quiet .
+	@$(BIN)/ruff format --quiet .
+
+setup: .venv/.ready
+
+# uv is a matter of seconds; where it cannot reach an index (it does not read pip.conf), pip can.
+.venv/.ready: requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, PYTHON=... chooses one." if sys.version_info < (3, 11) else 0)'
+	@echo "Setting up .venv (about a minute)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --no-deps -r requirements-dev.txt \
+	  || $(BIN)/python -m pip install --quiet --no-deps -r requirements-dev.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable . \
+	  || $(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+# Pin the newest versions that fit pyproject.toml.
+lock: setup
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --no-header --no-annotate --no-emit-index-url \
+	  --no-emit-find-links --group dev --extra emulator pyproject.toml -o requirements-dev.txt
+
+clean:
+	@rm -rf .venv .coverage .mypy_cache .pytest_cache .ruff_cache dist

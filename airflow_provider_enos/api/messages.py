@@ -1,0 +1,193 @@
+"""
+What goes over the wire, and how an answer is understood.
+
+A :class:`Call` is one documented call: its request, and how to read ``data`` of its answer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote, urlencode
+
+from airflow_provider_enos.api.errors import (
+    EnOSApiError,
+    EnOSUnreadableAnswerError,
+    RateLimitedError,
+    class_for,
+    excerpt,
+)
+from airflow_provider_enos.api.pipeline import as_int
+
+T = TypeVar("T")
+
+#: Largest answer that is read. Ours: a full listing of EnOS stays far below 1 MB.
+MAX_ANSWER_BYTES = 10_000_000
+
+#: Never sleep longer than this because a header says so.
+MAX_RETRY_AFTER_SECONDS = 3600.0
+
+#: Codes that say "get a new token": 1203 (token service), 4011 and 4012 (``apim_status``).
+TOKEN_REJECTED_CODES = frozenset({401, 1203, 4011, 4012})
+
+CONTENT_TYPE = "application/json;charset=UTF-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """
+    One HTTP request to the gateway, not yet signed.
+
+    :param purpose: What it does, for logs and errors: ``start pipeline p-1 of organization o1``.
+    :param repeatable: Whether sending it twice does no harm.
+    :param signed: Whether the gateway wants it signed (all but the token service's).
+    """
+
+    method: str
+    path: str
+    purpose: str
+    query: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    repeatable: bool = False
+    signed: bool = True
+
+    @property
+    def target(self) -> str:
+        """Path and query as they stand in the URL."""
+        path = quote(self.path, safe="/")
+        return f"{path}?{urlencode(self.query, quote_via=quote)}" if self.query else path
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """
+    One HTTP answer.
+
+    :param headers: Names in lower case.
+    """
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """A request, and the reader of its answer's ``data``."""
+
+    request: Request
+    read: Callable[[Any], T]
+
+
+def json_body(value: Mapping[str, Any]) -> bytes:
+    """Serialise a body once: the signature covers these very bytes."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def read_data(request: Request, answer: Answer) -> Any:
+    """
+    Return ``data`` of a good answer.
+
+    :raises EnOSApiError: EnOS answered with an error; its class tells which.
+    :raises EnOSUnreadableAnswerError: a 2xx answer that is no answer of EnOS.
+    """
+    envelope = _envelope(answer)
+    code = _code(envelope)
+    if envelope is not None and code == 0 and answer.status < 300:
+        return envelope.get("data")
+    if code is None and answer.status < 300:
+        raise EnOSUnreadableAnswerError(
+            f"the answer is not the JSON of EnOS: {_begin_of(answer.body)}",
+            during=request.purpose,
+            http_status=answer.status,
+        )
+    raise _error(request, answer, envelope or {}, code)
+
+
+def require_size(body: bytes | bytearray, request: Request, http_status: int) -> None:
+    """
+    Check what has been read of an answer so far.
+
+    :raises EnOSUnreadableAnswerError: it is larger than any answer of EnOS.
+    """
+    if len(body) > MAX_ANSWER_BYTES:
+        raise EnOSUnreadableAnswerError(
+            f"the answer is larger than {MAX_ANSWER_BYTES} bytes: {_begin_of(bytes(body[:1000]))}",
+            during=request.purpose,
+            http_status=http_status,
+        )
+
+
+def token_was_rejected(answer: Answer) -> bool:
+    """Whether the gateway did not accept the token: nothing was carried out, get a new one."""
+    return answer.status == 401 or (
+        answer.status != 403 and _code(_envelope(answer)) in TOKEN_REJECTED_CODES
+    )
+
+
+def retry_after_seconds(answer: Answer) -> float | None:
+    """Read ``Retry-After``: seconds or a date (RFC 9110, section 10.2.3)."""
+    text = answer.headers.get("retry-after", "").strip()
+    if not text:
+        return None
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), MAX_RETRY_AFTER_SECONDS)
+    # A date is read against the gateway's own clock, which it sends along.
+    until, now = _date(text), _date(answer.headers.get("date", ""))
+    if until is None or now is None:
+        return None
+    return min(max((until - now).total_seconds(), 0.0), MAX_RETRY_AFTER_SECONDS)
+
+
+def _error(
+    request: Request, answer: Answer, envelope: Mapping[str, Any], code: int | None
+) -> EnOSApiError:
+    message = envelope.get("msg") or envelope.get("message") or envelope.get("error")
+    error_class = RateLimitedError if answer.status == 429 else class_for(code, answer.status)
+    location = answer.headers.get("location")
+    if 300 <= answer.status < 400 and location:
+        message = f"the gateway redirects to {location.split('?')[0]}"
+    request_id = envelope.get("requestId", envelope.get("request_id"))
+    return error_class(
+        f"EnOS answered {excerpt(str(message))!r}" if message else _begin_of(answer.body),
+        during=request.purpose,
+        code=code,
+        http_status=answer.status,
+        request_id=excerpt(str(request_id), 100) if request_id else None,
+        retry_after_seconds=retry_after_seconds(answer),
+    )
+
+
+def _envelope(answer: Answer) -> Mapping[str, Any] | None:
+    try:
+        value = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, Mapping) else None
+
+
+def _code(envelope: Mapping[str, Any] | None) -> int | None:
+    # The services say "code", the token service "status", its page also "stauts".
+    for name in ("apim_status", "code", "status", "stauts"):
+        if envelope and name in envelope:
+            return as_int(envelope[name])
+    return None
+
+
+def _begin_of(body: bytes) -> str:
+    if not body.strip():
+        return "an empty answer"
+    return f"an answer that begins with {excerpt(body[:1000].decode(errors='replace'))!r}"
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)

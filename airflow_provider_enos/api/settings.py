@@ -1,0 +1,163 @@
+"""Where EnOS is and who we are: the fields of an Airflow connection, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+from urllib.parse import quote, urlsplit
+
+from airflow_provider_enos.api.errors import InvalidSettingError
+
+#: Longest wait for one answer. Ours: EnOS documents none; its own Go client uses 30 s.
+DEFAULT_REQUEST_TIMEOUT_SECONDS = 30.0
+MAX_REQUEST_TIMEOUT_SECONDS = 600.0
+
+_TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
+
+
+@dataclass(frozen=True, slots=True)
+class EnOSSettings:
+    """
+    All that is needed to talk to EnOS as one application.
+
+    :param gateway_url: ``https://host[:port][/path]``, without a slash at the end.
+    :param access_key: The application's access key.
+    :param secret_key: The application's secret key; never sent, logged or stored.
+    :param org_id: Organization used when a call names none, e.g. ``o15517683199241``.
+    :param console_url: Address of a pipeline's page; ``{pipeline_id}`` and ``{org_id}`` are filled
+        in. EnOS documents no pattern, so there is no default.
+    :param verify: Whether to verify TLS certificates, or the path of a CA bundle.
+    :param proxy: URL of an HTTP proxy.
+    :param request_timeout_seconds: Longest wait for one answer, in seconds.
+    """
+
+    gateway_url: str
+    access_key: str
+    secret_key: str = field(repr=False)
+    org_id: str | None = None
+    console_url: str | None = None
+    verify: bool | str = True
+    proxy: str | None = field(default=None, repr=False)
+    request_timeout_seconds: float = DEFAULT_REQUEST_TIMEOUT_SECONDS
+
+    @classmethod
+    def from_connection(
+        cls,
+        conn_id: str,
+        *,
+        host: str | None,
+        port: int | None,
+        login: str | None,
+        password: str | None,
+        extra: Mapping[str, Any],
+    ) -> Self:
+        """
+        Read the fields of an Airflow connection of type ``enos``.
+
+        :raises InvalidSettingError: names the connection and the field.
+        """
+        where = f"Airflow connection {conn_id!r}, "
+        if not (login or "").strip():
+            raise InvalidSettingError.of(where + "login", login, "the access key")
+        if not (password or "").strip():
+            # The value is never repeated, not even a blank one.
+            raise InvalidSettingError(where + "password: it is empty, allowed is the secret key")
+        return cls(
+            gateway_url=_gateway_url(where + "host", host, port),
+            access_key=str(login).strip(),
+            secret_key=str(password).strip(),
+            org_id=_text(extra.get("org_id")),
+            console_url=_console_url(where + "console_url", _text(extra.get("console_url"))),
+            verify=_verify(where + "verify", extra.get("verify")),
+            proxy=_proxy(where + "proxy", _text(extra.get("proxy"))),
+            request_timeout_seconds=_timeout(
+                where + "request_timeout_seconds", extra.get("request_timeout_seconds")
+            ),
+        )
+
+    def console_link(self, *, pipeline_id: str, org_id: str) -> str:
+        """Return the address of a pipeline's page in the EnOS console, or ``""`` if none is set."""
+        if not self.console_url:
+            return ""
+        return _fill(self.console_url, pipeline_id=pipeline_id, org_id=org_id)
+
+
+def _text(value: object) -> str | None:
+    return str(value).strip() or None if value is not None else None
+
+
+def _gateway_url(field_name: str, host: str | None, port: int | None) -> str:
+    allowed = "the address of the EnOS API gateway, e.g. https://apim.example.com"
+    text = (host or "").strip().rstrip("/")
+    if not text:
+        raise InvalidSettingError.of(field_name, host, allowed)
+    try:
+        parts = urlsplit(text if "://" in text else f"https://{text}")
+        in_host = parts.port
+    except ValueError as error:
+        raise InvalidSettingError(f"{field_name}: {error}, allowed is {allowed}") from None
+    if parts.username is not None or parts.password is not None:
+        # Not repeated: it may hold a password.
+        raise InvalidSettingError(f"{field_name}: it holds credentials, allowed is {allowed}")
+    good = parts.scheme in ("http", "https") and parts.hostname
+    if not good or parts.query or parts.fragment or not text.isprintable() or " " in text:
+        raise InvalidSettingError.of(field_name, host, allowed)
+    suffix = f":{port}" if port and not in_host else ""
+    return f"{parts.scheme}://{parts.netloc}{suffix}{parts.path}"
+
+
+def _console_url(field_name: str, template: str | None) -> str | None:
+    if template is None:
+        return None
+    filled = _fill(template, pipeline_id="p", org_id="o")
+    if urlsplit(filled).scheme not in ("http", "https") or "{" in filled:
+        raise InvalidSettingError.of(
+            field_name, template, "an http(s) address with {pipeline_id} and {org_id} in it"
+        )
+    return template
+
+
+def _fill(template: str, *, pipeline_id: str, org_id: str) -> str:
+    return template.replace("{pipeline_id}", quote(pipeline_id, safe="")).replace(
+        "{org_id}", quote(org_id, safe="")
+    )
+
+
+def _verify(field_name: str, value: object) -> bool | str:
+    if value is None or isinstance(value, bool):
+        return value is not False
+    text = str(value).strip()
+    if text.lower() in _FALSE:
+        return False
+    if not text or text.lower() in _TRUE:
+        return True
+    if "/" in text or "." in text:
+        return text
+    raise InvalidSettingError.of(field_name, value, "true, false or the path of a CA bundle")
+
+
+def _proxy(field_name: str, value: str | None) -> str | None:
+    if value is None:
+        return None
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        # Not repeated: it may hold a password.
+        raise InvalidSettingError(f"{field_name}: allowed is a URL like http://proxy.example:3128")
+    return value
+
+
+def _timeout(field_name: str, value: object) -> float:
+    if value is None or value == "":
+        return DEFAULT_REQUEST_TIMEOUT_SECONDS
+    try:
+        seconds = float(str(value))
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds <= MAX_REQUEST_TIMEOUT_SECONDS:
+        raise InvalidSettingError.of(
+            field_name,
+            value,
+            f"a number of seconds from above 0 to {MAX_REQUEST_TIMEOUT_SECONDS:g}",
+        )
+    return seconds

@@ -1,0 +1,274 @@
+"""
+Start a pipeline, whatever happens on the way.
+
+    POST start -+- accepted ----------> wait for RUNNING
+                +- 61121 -------------> somebody is starting: pause, again, until conflict_deadline
+                +- 61165 -------------> read the status: running or under way is fine, else fail
+                +- answer lost, 5xx --> it may have started: read the status, then POST again
+                +- not reached, 429 --> pause, POST again
+                +- else --------------> fail
+
+A start may be sent twice without harm, since EnOS refuses to start a running pipeline (61165). So
+no answer is taken as "probably fine": what is unclear is settled by reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+from airflow_provider_enos.api import calls, flows
+from airflow_provider_enos.api.errors import (
+    ConflictTimeoutError,
+    EnOSError,
+    PipelineStateError,
+    StartInProgressError,
+)
+from airflow_provider_enos.api.pipeline import PipelineStatus
+from airflow_provider_enos.api.start_settings import StartSettings
+from airflow_provider_enos.api.transport import Flow, Log, Now, Sleep
+
+#: 61165 although the status allows a start: it has just changed. Ask once more.
+MAX_CONTRADICTIONS = 2
+
+
+class Outcome(StrEnum):
+    """How a pipeline came to run."""
+
+    STARTED = "started"
+    ALREADY_RUNNING = "already_running"
+    #: An earlier attempt of this task had started it: its answer was lost or its worker died.
+    ADOPTED = "adopted"
+
+
+@dataclass(frozen=True, slots=True)
+class StartTerms:
+    """
+    How long a start may take, all times in seconds since 1970 unless the name says seconds.
+
+    :param conflict_deadline: Until when other starts and outages are waited out.
+    :param start_timeout_seconds: How long EnOS may take from accepted to RUNNING.
+    :param deadline: Until when all must be done, whatever else is allowed; Airflow's
+        ``execution_timeout``.
+    :param wait_for_running: Whether to wait for RUNNING at all.
+    """
+
+    conflict_deadline: float
+    start_timeout_seconds: float
+    poll_interval_seconds: float
+    deadline: float | None = None
+    wait_for_running: bool = True
+
+    def capped(self, moment: float) -> float:
+        """Return ``moment``, or the overall deadline if that comes sooner."""
+        return moment if self.deadline is None else min(moment, self.deadline)
+
+    @property
+    def acceptance_deadline(self) -> float:
+        """Until when EnOS must have accepted the start."""
+        return self.capped(self.conflict_deadline)
+
+    @property
+    def acceptance_limit(self) -> str:
+        """The name, in the user's words, of what sets :attr:`acceptance_deadline`."""
+        is_conflict = self.acceptance_deadline == self.conflict_deadline
+        return "conflict_timeout" if is_conflict else "execution_timeout"
+
+
+@dataclass(slots=True)
+class StartProgress:
+    """
+    What has happened so far. The flow writes it; who may have to stop the pipeline reads it.
+
+    :param attempts: Start requests sent.
+    :param conflicts: How many of them EnOS refused because of another start (61121).
+    :param accepted: EnOS accepted a start of ours.
+    :param ambiguous: A start, of this or of an earlier try, may have been accepted.
+    """
+
+    attempts: int = 0
+    conflicts: int = 0
+    accepted: bool = False
+    ambiguous: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StartResult:
+    """
+    What the task returns.
+
+    :param status: The last status seen; ``None`` if none was asked for.
+    :param waited_seconds: From the first request to the outcome.
+    """
+
+    pipeline_id: str
+    org_id: str
+    outcome: Outcome
+    status: str | None
+    attempts: int
+    conflicts: int
+    waited_seconds: float
+
+    def to_payload(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "pipeline_id": self.pipeline_id,
+            "org_id": self.org_id,
+            "outcome": str(self.outcome),
+            "status": self.status,
+            "attempts": self.attempts,
+            "conflicts": self.conflicts,
+            "waited_seconds": self.waited_seconds,
+        }
+
+    @classmethod
+    def from_payload(cls, payload: dict[str, Any]) -> Self:
+        """
+        Rebuild what :meth:`to_payload` wrote.
+
+        :raises KeyError, ValueError, TypeError: it was written by something else.
+        """
+        return cls(
+            pipeline_id=str(payload["pipeline_id"]),
+            org_id=str(payload["org_id"]),
+            outcome=Outcome(payload["outcome"]),
+            status=payload["status"],
+            attempts=int(payload["attempts"]),
+            conflicts=int(payload["conflicts"]),
+            waited_seconds=float(payload["waited_seconds"]),
+        )
+
+
+def start(
+    org_id: str, settings: StartSettings, terms: StartTerms, progress: StartProgress
+) -> Flow[StartResult]:
+    """
+    Start a pipeline and see it running; may be repeated at any time, also after a crash.
+
+    :raises ConflictTimeoutError: other starts were in the way until ``conflict_deadline``.
+    :raises StatusTimeoutError: accepted, but not RUNNING in time.
+    :raises PipelineFailedError: accepted, but the pipeline failed.
+    :raises EnOSError: EnOS refused the start, or cannot be reached.
+    """
+    begun = yield Now()
+    found = yield from _until_accepted(org_id, settings, terms, progress)
+    if found is None:
+        outcome = Outcome.STARTED
+    else:
+        outcome = Outcome.ADOPTED if progress.ambiguous else Outcome.ALREADY_RUNNING
+    status: str | None = found
+    if terms.wait_for_running and not (found and found.is_running):
+        now = yield Now()
+        status = yield from flows.wait_for_status(
+            org_id,
+            settings.pipeline_id,
+            "RUNNING",
+            deadline=terms.capped(now + terms.start_timeout_seconds),
+            poll_interval_seconds=terms.poll_interval_seconds,
+        )
+    now = yield Now()
+    return StartResult(
+        pipeline_id=settings.pipeline_id,
+        org_id=org_id,
+        outcome=outcome,
+        status=None if status is None else str(status),
+        attempts=progress.attempts,
+        conflicts=progress.conflicts,
+        waited_seconds=round(now - begun, 3),
+    )
+
+
+def _until_accepted(
+    org_id: str, settings: StartSettings, terms: StartTerms, progress: StartProgress
+) -> Flow[PipelineStatus | None]:
+    """Return ``None`` when EnOS accepts the start, else the status that makes it needless."""
+    waiting = _Waiting(terms, progress)
+    contradictions = 0
+    while True:
+        progress.attempts += 1
+        try:
+            yield from flows.once(calls.start_pipeline(org_id, settings))
+        except StartInProgressError as refusal:
+            progress.conflicts += 1
+            yield from waiting.after_conflict(refusal)
+            continue
+        except PipelineStateError:
+            status = yield from _status_of(org_id, settings.pipeline_id)
+            if status.is_running or status.is_in_transition:
+                return status
+            contradictions += 1
+            if status.has_failed or contradictions >= MAX_CONTRADICTIONS:
+                raise
+            continue
+        except EnOSError as error:
+            if not error.transient:
+                raise
+            if error.ambiguous:
+                progress.ambiguous = True
+                status = yield from _status_of(org_id, settings.pipeline_id)
+                if status.is_running or status.is_in_transition:
+                    return status
+            yield from waiting.after_trouble(error)
+            continue
+        progress.accepted = True
+        yield Log(
+            "EnOS accepted the start of pipeline %s (attempt %d, %d conflicts).",
+            (settings.pipeline_id, progress.attempts, progress.conflicts),
+        )
+        return None
+
+
+def _status_of(org_id: str, pipeline_id: str) -> Flow[PipelineStatus]:
+    pipeline = yield from flows.find_pipeline(
+        org_id, pipeline_id, patience_seconds=flows.WAIT_PATIENCE_SECONDS
+    )
+    return pipeline.status
+
+
+class _Waiting:
+    """The pauses between the attempts of one start, and when they end."""
+
+    def __init__(self, terms: StartTerms, progress: StartProgress) -> None:
+        self._terms = terms
+        self._progress = progress
+        self._pauses: Iterator[float] = flows.full_jitter()
+        self._trouble_pauses: Iterator[float] = flows.full_jitter()
+        self._troubled_since: float | None = None
+
+    def after_conflict(self, refusal: StartInProgressError) -> Flow[None]:
+        """Pause, or give up when the next attempt would come too late."""
+        self._troubled_since = None
+        now = yield Now()
+        left = self._terms.acceptance_deadline - now
+        pause = max(next(self._pauses), refusal.retry_after_seconds or 0)
+        conflicts = self._progress.conflicts
+        if pause >= left:
+            error = ConflictTimeoutError(
+                f"EnOS refused {conflicts} times because somebody else in the organization was "
+                f"starting a pipeline, and {self._terms.acceptance_limit} is over.",
+                during=refusal.during,
+                code=refusal.code,
+            )
+            raise error from refusal
+        if conflicts & (conflicts - 1) == 0:  # 1, 2, 4, 8 ...: enough to follow, not a flood
+            yield Log(
+                "%s Refused %d times. Trying again in %.1f s, giving up in %.0f s.",
+                (refusal, conflicts, pause, left),
+            )
+        yield Sleep(pause)
+
+    def after_trouble(self, error: EnOSError) -> Flow[None]:
+        """Pause, or give up when the trouble has lasted too long."""
+        now = yield Now()
+        if self._troubled_since is None:
+            self._troubled_since = now
+            self._trouble_pauses = flows.full_jitter()
+        patience_end = self._troubled_since + flows.WAIT_PATIENCE_SECONDS
+        left = min(patience_end, self._terms.acceptance_deadline) - now
+        pause = max(next(self._trouble_pauses), error.retry_after_seconds or 0)
+        if pause >= left:
+            raise error
+        yield Log("%s Trying again in %.1f s, giving up in %.0f s.", (error, pause, left))
+        yield Sleep(pause)

@@ -1,0 +1,145 @@
+"""
+The steps that a flow may ask for, and the two drivers that carry them out.
+
+A flow is a generator: it yields a step, is sent the step's result, and returns its outcome. An
+:class:`EnOSError` that a step raises is thrown into the flow, which may handle it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Generator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+from airflow_provider_enos.api.errors import EnOSError
+from airflow_provider_enos.api.messages import Answer, Request
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a request; the result is its :class:`Answer`."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Let time pass."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Wait until somebody else is done with ``future``; the result is the future's."""
+
+    future: Future[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """Ask for the time; the result is in seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Tell the reader of the task's log that something has changed."""
+
+    message: str
+    arguments: tuple[object, ...] = ()
+
+
+Step: TypeAlias = Send | Sleep | Wait | Now | Log
+Flow: TypeAlias = Generator[Step, Any, T]
+
+
+class BlockingIO(Protocol):
+    """What :func:`run` needs from a worker."""
+
+    def send(self, request: Request) -> Answer:
+        """Send a signed request and return the answer."""
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, or raise an :class:`EnOSError` when the task is killed meanwhile."""
+
+    def log(self, message: str, *arguments: object) -> None:
+        """Write one line."""
+
+
+class AsyncIO(Protocol):
+    """What :func:`run_async` needs from a triggerer."""
+
+    async def send(self, request: Request) -> Answer:
+        """Send a signed request and return the answer."""
+
+    def log(self, message: str, *arguments: object) -> None:
+        """Write one line."""
+
+
+def run(flow: Flow[T], io: BlockingIO) -> T:
+    """Drive a flow on a worker, blocking."""
+    try:
+        step = next(flow)
+        while True:
+            result: Any = None
+            try:
+                match step:
+                    case Send(request):
+                        result = io.send(request)
+                    case Sleep(seconds):
+                        io.sleep(seconds)
+                    case Wait(future):
+                        result = future.result()
+                    case _:
+                        result = _at_once(step, io)
+            except EnOSError as error:
+                step = flow.throw(error)
+            else:
+                step = flow.send(result)
+    except StopIteration as done:
+        outcome: T = done.value
+        return outcome
+    finally:
+        flow.close()
+
+
+async def run_async(flow: Flow[T], io: AsyncIO) -> T:
+    """Drive a flow on an event loop. Cancelling it ends the flow: nothing more is sent."""
+    try:
+        step = next(flow)
+        while True:
+            result: Any = None
+            try:
+                match step:
+                    case Send(request):
+                        result = await io.send(request)
+                    case Sleep(seconds):
+                        await asyncio.sleep(seconds)
+                    case Wait(future):
+                        # The shield keeps our own cancellation from cancelling it for the others.
+                        result = await asyncio.shield(asyncio.wrap_future(future))
+                    case _:
+                        result = _at_once(step, io)
+            except EnOSError as error:
+                step = flow.throw(error)
+            else:
+                step = flow.send(result)
+    except StopIteration as done:
+        outcome: T = done.value
+        return outcome
+    finally:
+        flow.close()
+
+
+def _at_once(step: Step, io: BlockingIO | AsyncIO) -> Any:
+    match step:
+        case Now():
+            return time.time()
+        case Log(message, arguments):
+            io.log(message, *arguments)
+    return None

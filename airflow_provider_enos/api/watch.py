@@ -1,0 +1,136 @@
+"""Wait for a status, as a sensor does: the verdict on one look, and the looks one after another."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Self
+
+from airflow_provider_enos.api import flows
+from airflow_provider_enos.api.errors import (
+    EnOSError,
+    InvalidSettingError,
+    PipelineFailedError,
+    StatusTimeoutError,
+)
+from airflow_provider_enos.api.pipeline import PipelineStatus
+from airflow_provider_enos.api.transport import Flow, Log, Now, Sleep
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRule:
+    """
+    Which statuses end a wait.
+
+    :param targets: The wait succeeds.
+    :param failures: The wait fails; ``None`` stands for every status that tells of a failure.
+    """
+
+    targets: frozenset[PipelineStatus]
+    failures: frozenset[PipelineStatus] | None = None
+
+    @classmethod
+    def parse(cls, targets: object, failures: object = None) -> Self:
+        """
+        Read what a DAG gives: one status or several.
+
+        :raises InvalidSettingError: no target, or a status on both sides.
+        """
+        good = _statuses(targets, "target_statuses")
+        bad = None if failures is None else _statuses(failures, "failed_statuses")
+        if not good:
+            raise InvalidSettingError.of("target_statuses", targets, "at least one status")
+        if both := good & (bad or frozenset()):
+            allowed = "statuses that are not in target_statuses"
+            raise InvalidSettingError.of("failed_statuses", sorted(both), allowed)
+        return cls(good, bad)
+
+    def ends_wait(self, status: PipelineStatus) -> bool:
+        """Whether a look decides, for good or for bad."""
+        return status in self.targets or self._is_failure(status)
+
+    def is_met(self, status: PipelineStatus, pipeline_id: str) -> bool:
+        """
+        Judge one look. The one place that decides.
+
+        :raises PipelineFailedError: the pipeline is in a failing status.
+        """
+        if status in self.targets:
+            return True
+        if self._is_failure(status):
+            wanted = " or ".join(sorted(self.targets))
+            raise PipelineFailedError(f"pipeline {pipeline_id} is {status}, awaited was {wanted}.")
+        return False
+
+    def _is_failure(self, status: PipelineStatus) -> bool:
+        return status.has_failed if self.failures is None else status in self.failures
+
+
+@dataclass(frozen=True, slots=True)
+class PollPlan:
+    """
+    How often to look and for how long; the words are those of Airflow's sensors.
+
+    :param deadline: When to give up, in seconds since 1970.
+    """
+
+    deadline: float
+    poll_interval_seconds: float
+    exponential_backoff: bool = False
+    max_wait_seconds: float | None = None
+    silent_fail: bool = False
+
+    def pauses(self) -> Iterator[float]:
+        """
+        Yield the pauses between looks.
+
+        With back-off: as Airflow's sensors, drawn from one to two times a base that doubles each
+        time; the base begins at half the interval, and is never below a second.
+        """
+        base = self.poll_interval_seconds / 2
+        longest = self.max_wait_seconds or float("inf")
+        while True:
+            if not self.exponential_backoff:
+                yield self.poll_interval_seconds
+                continue
+            least = max(base, 1.0)
+            yield min(random.uniform(least, 2 * least), longest)  # noqa: S311 - no secret
+            base = min(base * 2, 1e9)
+
+
+def watch(org_id: str, pipeline_id: str, rule: StatusRule, plan: PollPlan) -> Flow[PipelineStatus]:
+    """
+    Look until a status decides and return it; the rule says whether it is a good one.
+
+    :raises StatusTimeoutError: the deadline has passed.
+    :raises EnOSError: EnOS cannot be asked, unless ``silent_fail``.
+    """
+    seen: PipelineStatus | None = None
+    for pause in plan.pauses():
+        try:
+            pipeline = yield from flows.find_pipeline(org_id, pipeline_id)
+        except EnOSError as error:
+            if not plan.silent_fail:
+                raise
+            yield Log("Looking again, since silent_fail is set: %s", (error,))
+        else:
+            if pipeline.status != seen:
+                yield Log("Pipeline %s is %s", (pipeline_id, pipeline.status))
+                seen = pipeline.status
+            if rule.ends_wait(pipeline.status):
+                return pipeline.status
+        now = yield Now()
+        if now >= plan.deadline:
+            raise StatusTimeoutError(f"pipeline {pipeline_id} is still {seen or 'unknown'}.")
+        yield Sleep(min(pause, plan.deadline - now))
+    raise AssertionError("unreachable")
+
+
+def _statuses(value: object, path: str) -> frozenset[PipelineStatus]:
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, Collection) or not all(
+        isinstance(one, str) and one.strip() for one in values
+    ):
+        raise InvalidSettingError.of(path, value, "a status such as 'RUNNING', or a list of them")
+    return frozenset(PipelineStatus(one) for one in values)

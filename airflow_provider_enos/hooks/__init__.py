@@ -1,0 +1,1 @@
+"""The Airflow connection and the two HTTP clients."""

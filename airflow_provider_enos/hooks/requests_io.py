@@ -1,0 +1,145 @@
+"""The blocking client, for workers: ``requests``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+import requests
+from urllib3.exceptions import HTTPError, MaxRetryError, NameResolutionError, NewConnectionError
+
+from airflow_provider_enos.api.errors import (
+    EnOSCertificateError,
+    EnOSError,
+    EnOSNoAnswerError,
+    EnOSUnreachableError,
+    TaskKilledError,
+    excerpt,
+)
+from airflow_provider_enos.api.messages import Answer, Request, require_size
+from airflow_provider_enos.api.settings import EnOSSettings
+from airflow_provider_enos.hooks.network import USER_AGENT, Network
+
+_CHUNK_BYTES = 65_536
+
+
+class KillSwitch:
+    """
+    Ends a blocking flow from a signal handler: its sleep at once, and before the next request.
+
+    A queue instead of an event, since ``threading.Event.set`` in a signal handler can wait for the
+    very thread that it interrupted; ``SimpleQueue.put`` is made for this.
+    """
+
+    def __init__(self) -> None:
+        self._pulled = False
+        self._wake: SimpleQueue[None] = SimpleQueue()
+
+    def pull(self) -> None:
+        """End the flow."""
+        self._pulled = True
+        self._wake.put(None)
+
+    def check(self) -> None:
+        """Raise :class:`TaskKilledError` once the switch was pulled."""
+        if self._pulled:
+            raise TaskKilledError("the task was killed; nothing more was sent to EnOS.")
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, unless and until the switch is pulled."""
+        self.check()
+        try:
+            self._wake.get(timeout=max(seconds, 0))
+        except Empty:
+            return
+        self.check()
+
+
+class RequestsIO:
+    """
+    Carry out the steps of a flow with one pooled session.
+
+    :param log: Takes a message and its arguments, like ``Logger.info``.
+    """
+
+    def __init__(
+        self,
+        settings: EnOSSettings,
+        log: Callable[..., None],
+        kill_switch: KillSwitch | None = None,
+    ) -> None:
+        self._gateway_url = settings.gateway_url
+        self._network = Network.of(settings)
+        self._kill_switch = kill_switch or KillSwitch()
+        self.log = log
+        self.session = _session(self._network)
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, or end with :class:`TaskKilledError`."""
+        self._kill_switch.sleep(seconds)
+
+    def send(self, request: Request) -> Answer:
+        """
+        Send one request.
+
+        :raises EnOSUnreachableError: it never arrived.
+        :raises EnOSNoAnswerError: it may have arrived.
+        :raises TaskKilledError: the task was killed before it was sent.
+        """
+        self._kill_switch.check()
+        network = self._network
+        deadline = time.monotonic() + network.total_timeout_seconds
+        try:
+            with self.session.request(
+                request.method,
+                self._gateway_url + request.target,
+                data=request.body or None,
+                headers=dict(request.headers),
+                timeout=(network.connect_timeout_seconds, network.total_timeout_seconds),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                body = _body(response, deadline, request)
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                return Answer(response.status_code, body, headers)
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise _translated(error, request.purpose) from error
+
+
+def _session(network: Network) -> requests.Session:
+    session = requests.Session()
+    # Proxies and CA bundles of the environment are in `network`; a netrc must not sign for us.
+    session.trust_env = False
+    session.verify = True if network.ca_bundle is None else network.ca_bundle
+    session.headers["User-Agent"] = USER_AGENT
+    session.headers["Accept"] = "application/json"
+    if network.proxy:
+        session.proxies = {"http": network.proxy, "https": network.proxy}
+    return session
+
+
+def _body(response: requests.Response, deadline: float, request: Request) -> bytes:
+    body = bytearray()
+    # read1 returns what has arrived, so that a server that drips cannot hold us for ever.
+    while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
+        body += chunk
+        require_size(body, request, response.status_code)
+        if time.monotonic() > deadline:
+            raise EnOSNoAnswerError("the answer took too long", during=request.purpose)
+    return bytes(body)
+
+
+def _translated(error: Exception, purpose: str) -> EnOSError:
+    reason: object = error.args[0] if error.args else error
+    if isinstance(reason, MaxRetryError):
+        reason = reason.reason
+    text = excerpt(str(reason)).rstrip(".")
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return EnOSCertificateError(f"{text}.", during=purpose)
+    never_sent = isinstance(reason, NewConnectionError | NameResolutionError) or isinstance(
+        error, requests.exceptions.ConnectTimeout | requests.exceptions.ProxyError
+    )
+    if never_sent or isinstance(error, requests.exceptions.SSLError):
+        return EnOSUnreachableError(f"{text}.", during=purpose)
+    return EnOSNoAnswerError(f"no answer: {text}.", during=purpose)

@@ -1,0 +1,345 @@
+"""The hook: an Airflow connection of type ``enos``, and one method for each call of EnOS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.providers.common.compat.connection import (
+    get_async_connection,
+    get_async_extra_dejson,
+)
+from airflow.providers.common.compat.sdk import BaseHook
+
+from airflow_provider_enos.api import calls, flows, transport
+from airflow_provider_enos.api.errors import EnOSError, InvalidSettingError
+from airflow_provider_enos.api.messages import Call
+from airflow_provider_enos.api.pipeline import OffsetLag, Pipeline, PipelineDetails
+from airflow_provider_enos.api.settings import EnOSSettings
+from airflow_provider_enos.api.start_settings import DEFAULT_KAFKA_RATE, StartSettings, parse_id
+from airflow_provider_enos.api.tokens import TokenCache, cache_for, signed
+
+if TYPE_CHECKING:
+    import requests
+
+    from airflow_provider_enos.hooks.requests_io import KillSwitch, RequestsIO
+
+T = TypeVar("T")
+
+#: A connection test asks EnOS three things and must answer within ten seconds.
+TEST_REQUEST_TIMEOUT_SECONDS = 3.0
+
+
+class EnOSStreamingHook(BaseHook):
+    """
+    Talk to the EnOS Stream Processing API.
+
+    Constructing the hook costs nothing: the connection is read, and the network touched, on the
+    first call. Each method makes one call of the API, signed, and returns values. Trouble that
+    passes (no connection, HTTP 429 and 5xx) is waited out for some 20 seconds where repeating the
+    call does no harm; all other errors are raised as subclasses of
+    :class:`~airflow_provider_enos.api.errors.EnOSError`.
+
+    In a trigger, ``await hook.load()`` first, then ``await hook.run_async(flow)`` with one of the
+    flows in :mod:`airflow_provider_enos.api.flows`, e.g. ``ask(calls.stop_pipeline(...))``.
+
+    :param enos_conn_id: Airflow connection of type ``enos``.
+    :param org_id: Organization ID; by default the connection's.
+    :param request_timeout_seconds: Longest wait for one answer; by default the connection's.
+    :param kill_switch: Ends a call, and forbids the next one, when the task is killed.
+    """
+
+    conn_name_attr = "enos_conn_id"
+    default_conn_name = "enos_default"
+    conn_type = "enos"
+    hook_name = "EnOS"
+
+    def __init__(
+        self,
+        enos_conn_id: str = default_conn_name,
+        *,
+        org_id: str | None = None,
+        request_timeout_seconds: float | None = None,
+        kill_switch: KillSwitch | None = None,
+    ) -> None:
+        super().__init__()
+        self.enos_conn_id = enos_conn_id
+        self._org_id = org_id
+        self._request_timeout_seconds = request_timeout_seconds
+        self._kill_switch = kill_switch
+
+    # ------------------------------------------------------------------ connection
+
+    @cached_property
+    def settings(self) -> EnOSSettings:
+        """
+        The connection's fields, checked.
+
+        :raises InvalidSettingError: names the field that is wrong.
+        """
+        connection = self.get_connection(self.enos_conn_id)
+        return self._settings_of(connection, connection.extra_dejson)
+
+    async def load(self) -> None:
+        """
+        Read the connection without blocking the event loop; afterwards :attr:`settings` is there.
+
+        :raises InvalidSettingError: names the field that is wrong.
+        """
+        connection = await get_async_connection(self.enos_conn_id)
+        extra = await get_async_extra_dejson(connection)
+        self.__dict__["settings"] = self._settings_of(connection, extra)
+
+    @cached_property
+    def org_id(self) -> str:
+        """
+        The organization of all calls.
+
+        :raises InvalidSettingError: neither the hook nor the connection names one.
+        """
+        org_id = self._org_id or self.settings.org_id
+        if not org_id:
+            raise InvalidSettingError(
+                f"org_id: none is given, neither here nor in 'org_id' of Airflow connection "
+                f"{self.enos_conn_id!r}; allowed is the organization ID (EnOS console, IAM > "
+                "Organization Profile)"
+            )
+        return parse_id(org_id, "org_id")
+
+    def console_link(self, pipeline_id: str) -> str:
+        """Return the address of a pipeline in the EnOS console; ``""`` without ``console_url``."""
+        return self.settings.console_link(pipeline_id=pipeline_id, org_id=self.org_id)
+
+    def get_conn(self) -> requests.Session:
+        """
+        Return the session that the calls use: TLS, proxy and pool as the connection says.
+
+        It does not sign. For calls of EnOS use the methods of this hook.
+        """
+        return self._io.session
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask EnOS for a token and the pipelines; say in one line what is wrong, or how many."""
+        hook = EnOSStreamingHook(
+            self.enos_conn_id,
+            org_id=self._org_id,
+            request_timeout_seconds=TEST_REQUEST_TIMEOUT_SECONDS,
+        )
+        try:
+            # A cache of its own: the keys are what is tested.
+            flow = signed(_count_pipelines(hook.org_id), hook.settings, TokenCache())
+            released, designed = transport.run(flow, hook._io)
+        except EnOSError as error:
+            return False, str(error)
+        return True, (
+            f"EnOS knows these keys. Organization {hook.org_id} has {released} released "
+            f"pipelines and {designed} that are not released."
+        )
+
+    # ------------------------------------------------------------------ drivers
+
+    def run(self, flow: transport.Flow[T]) -> T:
+        """Carry out a flow, blocking."""
+        return transport.run(signed(flow, self.settings, cache_for(self.settings)), self._io)
+
+    async def run_async(self, flow: transport.Flow[T]) -> T:
+        """Carry out a flow on the running event loop; needs :meth:`load` first."""
+        from airflow_provider_enos.hooks.aiohttp_io import AiohttpIO  # noqa: PLC0415 - parse cost
+
+        async with AiohttpIO(self.settings, self.log.info) as io:
+            return await transport.run_async(
+                signed(flow, self.settings, cache_for(self.settings)), io
+            )
+
+    # ------------------------------------------------------------------ reading
+
+    def list_pipelines(
+        self, *, is_system: bool = False, if_released: bool = True
+    ) -> list[Pipeline]:
+        """
+        Return all pipelines of one kind.
+
+        :param is_system: The platform's own pipelines instead of the users'.
+        :param if_released: Released pipelines; only they have a status.
+        """
+        return self.run(
+            flows.list_pipelines(self.org_id, is_system=is_system, if_released=if_released)
+        )
+
+    def get_pipeline(self, pipeline_id: str) -> Pipeline:
+        """
+        Return a released pipeline with its status.
+
+        :raises PipelineNotFoundError: the organization has no such pipeline, or it is not released.
+        """
+        return self.run(flows.find_pipeline(self.org_id, parse_id(pipeline_id, "pipeline_id")))
+
+    def get_pipeline_details(
+        self, pipeline_id: str, *, if_released: bool = False
+    ) -> PipelineDetails:
+        """
+        Return a pipeline's design.
+
+        :param if_released: The online version instead of the one that is being designed.
+        :raises PipelineNotFoundError: the organization has no such pipeline.
+        """
+        return self._ask(
+            calls.get_pipeline_details(self.org_id, pipeline_id, if_released=if_released)
+        )
+
+    def get_pipeline_offset_lag(self, pipeline_id: str) -> OffsetLag:
+        """
+        Return the Kafka offset and lag of a running pipeline.
+
+        :raises PipelineNotFoundError: the organization has no such pipeline.
+        """
+        return self._ask(calls.get_pipeline_offset_lag(self.org_id, pipeline_id))
+
+    def get_stage_state(
+        self,
+        pipeline_id: str,
+        *,
+        stage_instance_name: str,
+        asset_ids: Sequence[str],
+        point_ids: Sequence[str],
+    ) -> tuple[Mapping[str, Any], ...]:
+        """
+        Return what an operator of the pipeline remembers of these points.
+
+        :param stage_instance_name: E.g. ``LatePointTagger_01``.
+        :raises AccessDeniedError: wrong pipeline, or no privilege (61106).
+        :raises InvalidRequestError: too many points, or a stage that keeps no state.
+        """
+        return self._ask(
+            calls.get_stage_state(
+                self.org_id,
+                pipeline_id,
+                stage_instance_name=stage_instance_name,
+                asset_ids=asset_ids,
+                point_ids=point_ids,
+            )
+        )
+
+    # ------------------------------------------------------------------ writing
+
+    def start_pipeline(
+        self,
+        pipeline_id: str,
+        *,
+        execution_mode: object,
+        kafka_rate: object = DEFAULT_KAFKA_RATE,
+        resource_config: object = None,
+    ) -> None:
+        """
+        Ask EnOS to start a pipeline, once; it returns when EnOS has accepted.
+
+        To wait for its turn and for RUNNING, use ``StartPipelineOperator``.
+
+        :param execution_mode: ``"standalone"``, ``"cluster"``, 0 or 1.
+        :param kafka_rate: Records per second read from Kafka.
+        :param resource_config: See ``StartPipelineOperator``.
+        :raises InvalidSettingError: an argument is wrong; nothing was sent.
+        :raises StartInProgressError: another start of the organization is under way (61121).
+        :raises PipelineStateError: the status forbids a start, e.g. it is running (61165).
+        :raises ResourceNotRequestedError, ResourceNotEnoughError: 61128, 61126.
+        """
+        settings = StartSettings.parse(
+            pipeline_id=pipeline_id,
+            execution_mode=execution_mode,
+            kafka_rate=kafka_rate,
+            resource_config=resource_config,
+        )
+        self._ask(calls.start_pipeline(self.org_id, settings))
+
+    def stop_pipeline(self, pipeline_id: str) -> None:
+        """
+        Ask EnOS to stop a pipeline; EnOS forgets its consumption offset.
+
+        :raises PipelineStateError: it is neither running nor paused (61152).
+        """
+        self._ask(calls.stop_pipeline(self.org_id, pipeline_id))
+
+    def pause_pipeline(self, pipeline_id: str) -> None:
+        """
+        Ask EnOS to pause a pipeline, for 24 hours at most.
+
+        :raises PipelineStateError: it is not running (61152).
+        """
+        self._ask(calls.pause_pipeline(self.org_id, pipeline_id))
+
+    def release_pipeline(self, pipeline_id: str) -> None:
+        """
+        Put a pipeline's design online.
+
+        :raises PipelineStateError: it is running (61169).
+        """
+        self._ask(calls.release_pipeline(self.org_id, pipeline_id))
+
+    def save_pipeline(self, pipeline_id: str | None, configuration: Mapping[str, Any]) -> str:
+        """
+        Save a pipeline's design and return its ID.
+
+        :param pipeline_id: ``None`` creates a new pipeline.
+        :param configuration: Fields as documented: ``name``, ``version``, ``templateType`` ...
+        :raises InvalidPipelineConfigError: EnOS does not accept the configuration (61100).
+        """
+        return self._ask(calls.save_pipeline(self.org_id, pipeline_id, configuration))
+
+    def reset_pipeline_offset(self, pipeline_id: str) -> None:
+        """
+        Skip what is waiting in Kafka; the pipeline must be paused or stopped.
+
+        :raises PipelineNotFoundError: the organization has no such pipeline.
+        """
+        self._ask(calls.reset_pipeline_offset(self.org_id, pipeline_id))
+
+    def delete_stage_state(
+        self,
+        pipeline_id: str,
+        *,
+        stage_instance_name: str,
+        asset_ids: Sequence[str],
+        point_ids: Sequence[str],
+    ) -> bool:
+        """Let an operator of a paused pipeline forget these points; see :meth:`get_stage_state`."""
+        return self._ask(
+            calls.delete_stage_state(
+                self.org_id,
+                pipeline_id,
+                stage_instance_name=stage_instance_name,
+                asset_ids=asset_ids,
+                point_ids=point_ids,
+            )
+        )
+
+    # ------------------------------------------------------------------ inside
+
+    def _ask(self, call: Call[T]) -> T:
+        return self.run(flows.ask(call))
+
+    @cached_property
+    def _io(self) -> RequestsIO:
+        from airflow_provider_enos.hooks.requests_io import RequestsIO  # noqa: PLC0415 - parse cost
+
+        return RequestsIO(self.settings, self.log.info, self._kill_switch)
+
+    def _settings_of(self, connection: Any, extra: Mapping[str, Any]) -> EnOSSettings:
+        settings = EnOSSettings.from_connection(
+            self.enos_conn_id,
+            host=connection.host,
+            port=connection.port,
+            login=connection.login,
+            password=connection.password,
+            extra=extra,
+        )
+        if self._request_timeout_seconds is None:
+            return settings
+        return replace(settings, request_timeout_seconds=self._request_timeout_seconds)
+
+
+def _count_pipelines(org_id: str) -> transport.Flow[tuple[int, int]]:
+    released = yield from flows.list_pipelines(org_id, patience_seconds=0)
+    designed = yield from flows.list_pipelines(org_id, if_released=False, patience_seconds=0)
+    return len(released), len(designed)

@@ -1,0 +1,42 @@
+"""What a start remembers from one try of its task to the next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+_KEY = "enos_start"
+
+
+class StartMemory:
+    """
+    A note in the task's state store: an earlier try may have started this very pipeline.
+
+    It is written before the first start request and outlives the worker. A person who clears the
+    task wants a fresh start, so a note from before a clear does not count.
+    """
+
+    def __init__(self, context: Context, *, pipeline_id: str, org_id: str) -> None:
+        self._store: Any = context.get("task_state_store")
+        self._note = {
+            "pipeline_id": pipeline_id,
+            "org_id": org_id,
+            "clear_number": getattr(context.get("dag_run"), "clear_number", 0) or 0,
+        }
+
+    @property
+    def is_noted(self) -> bool:
+        """Whether an earlier try may have started the pipeline."""
+        return self._store is not None and self._store.get(_KEY) == self._note
+
+    def note(self) -> None:
+        """Remember that this try may start the pipeline."""
+        if self._store is not None:
+            self._store.set(_KEY, self._note)
+
+    def forget(self) -> None:
+        """EnOS certainly did not start it for us."""
+        if self._store is not None:
+            self._store.delete(_KEY)

@@ -1,0 +1,430 @@
+"""Operators on EnOS stream processing pipelines."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSkipException,
+    BaseOperator,
+    conf,
+)
+from airflow.triggers.base import StartTriggerArgs
+
+from airflow_provider_enos.api import calls, flows
+from airflow_provider_enos.api.errors import EnOSError, InvalidSettingError, TaskKilledError
+from airflow_provider_enos.api.start import (
+    Outcome,
+    StartProgress,
+    StartResult,
+    StartTerms,
+    start,
+)
+from airflow_provider_enos.api.start_settings import (
+    DEFAULT_KAFKA_RATE,
+    ExecutionMode,
+    ResourceConfig,
+    StartSettings,
+    parse_id,
+    parse_kafka_rate,
+)
+from airflow_provider_enos.arguments import choice, has_template, is_lazy, seconds
+from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
+from airflow_provider_enos.links import PipelineConsoleLink
+from airflow_provider_enos.operators.memory import StartMemory
+from airflow_provider_enos.retries import EnOSRetryPolicy
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context, RetryPolicy
+
+    from airflow_provider_enos.hooks.requests_io import KillSwitch
+
+#: What an on_kill in a worker may take: Airflow sends SIGKILL five seconds after SIGTERM.
+KILL_REQUEST_TIMEOUT_SECONDS = 3.0
+
+#: Airflow itself ends the deferral this long after our own limits, should the trigger hang.
+DEFERRAL_SLACK = timedelta(minutes=10)
+
+IF_RUNNING = ("succeed", "fail", "skip", "restart")
+ON_KILL = ("leave", "stop")
+
+
+class StartPipelineOperator(BaseOperator):
+    """
+    Start an EnOS pipeline; the task succeeds when the pipeline is running.
+
+    EnOS allows one start at a time in an organization and refuses others (61121). The task waits
+    for its turn inside one try. A pipeline is a service: the task ends while the pipeline goes on,
+    and killing the task leaves it alone unless ``on_kill="stop"``.
+
+    It may be retried, cleared, mapped and backfilled: EnOS refuses to start a running pipeline, and
+    with ``if_running="succeed"`` that is a success.
+
+    Errors that only a person can mend (61100, 61108, 61128, 61165, wrong keys) fail the task at
+    once. All others leave it to ``retries``; see ``EnOSRetryPolicy``.
+
+    Returns (XCom) ``pipeline_id``, ``org_id``, ``outcome`` (``started``, ``already_running``, or
+    ``adopted``: an earlier attempt of this task had started it), ``status``, ``attempts``,
+    ``conflicts`` (refusals with 61121) and ``waited_seconds``.
+
+    :param pipeline_id: As shown under Stream Processing > Pipeline Operation. Templated.
+    :param execution_mode: ``"standalone"`` (0) or ``"cluster"`` (1). Templated.
+    :param kafka_rate: Records per second read from Kafka. Templated.
+    :param resource_config: ``{"server": 1}`` in CU; in cluster mode also ``"yarn"``
+        (``workerCount``, ``master``, ``slave``) and ``"advanced"`` (Spark parameters, as a mapping
+        or as EnOS's list of ``{"key", "value"}``). As dict, JSON text or ``ResourceConfig``; in
+        standalone mode a bare number of CU will do. Templated, also inside; a ``.json`` file works.
+    :param org_id: Organization; by default the connection's. Templated.
+    :param enos_conn_id: Airflow connection of type ``enos``. Templated.
+    :param if_running: What to do when the pipeline is running before anything was sent:
+        ``"succeed"``, ``"fail"``, ``"skip"``, or ``"restart"`` it with these settings. Templated.
+    :param wait_for_running: Whether to wait for RUNNING after EnOS has accepted the start; if not,
+        ``status`` of the result is ``None``.
+    :param conflict_timeout: How long other starts of the organization (61121) and outages are
+        waited out; ``timedelta`` or seconds. An outage ends the try after five minutes.
+    :param start_timeout: How long EnOS may take from accepted to RUNNING; ``timedelta`` or seconds.
+    :param poll_interval_seconds: Pause between two looks at the status.
+    :param on_kill: ``"leave"``, or ``"stop"`` the pipeline when the task is killed or ended by a
+        person, if this try has started it.
+    :param deferrable: Wait in the triggerer, without holding a worker.
+    :param start_from_trigger: Begin in the triggerer, without any worker before the pipeline runs.
+        Values from other tasks cannot be used then, nor any ``if_running`` but ``"succeed"``. A
+        mapped task is deferred from a worker all the same.
+    :raises InvalidSettingError: an argument is wrong; when the DAG is parsed, unless templated.
+
+    Source: https://support.enos-iot.com/docs/stream-processing-api/en/2.4.4/start_pipeline
+    """
+
+    template_fields: Sequence[str] = (
+        "pipeline_id",
+        "execution_mode",
+        "kafka_rate",
+        "resource_config",
+        "org_id",
+        "enos_conn_id",
+        "if_running",
+    )
+    template_ext: Sequence[str] = (".json",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"resource_config": "json"}
+    operator_extra_links = (PipelineConsoleLink(),)
+    ui_color = "#d7efe0"
+
+    def __init__(
+        self,
+        *,
+        pipeline_id: str,
+        execution_mode: ExecutionMode | int | str,
+        kafka_rate: int | str = DEFAULT_KAFKA_RATE,
+        resource_config: Mapping[str, Any] | ResourceConfig | float | str | None = None,
+        org_id: str | None = None,
+        enos_conn_id: str = EnOSStreamingHook.default_conn_name,
+        if_running: str = "succeed",
+        wait_for_running: bool = True,
+        conflict_timeout: timedelta | float = timedelta(minutes=30),
+        start_timeout: timedelta | float = timedelta(minutes=10),
+        poll_interval_seconds: float = 5.0,
+        on_kill: str = "leave",
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        start_from_trigger: bool = False,
+        retry_policy: RetryPolicy | None = EnOSRetryPolicy(),  # noqa: B008 - it has no state
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(retry_policy=retry_policy, **kwargs)
+        self.pipeline_id = pipeline_id
+        self.execution_mode = execution_mode
+        self.kafka_rate = kafka_rate
+        self.resource_config = resource_config
+        self.org_id = org_id
+        self.enos_conn_id = enos_conn_id
+        self.if_running = if_running
+        self.wait_for_running = wait_for_running
+        self.conflict_timeout_seconds = seconds(conflict_timeout, "conflict_timeout", least=0)
+        self.start_timeout_seconds = seconds(start_timeout, "start_timeout", least=0)
+        self.poll_interval_seconds = seconds(
+            poll_interval_seconds, "poll_interval_seconds", least=0.1
+        )
+        self.stop_on_kill = choice(on_kill, ON_KILL, "on_kill") == "stop"
+        self.deferrable = deferrable or start_from_trigger
+        self._check_what_is_known()
+        if start_from_trigger:
+            self._start_from_trigger()
+        self._progress = StartProgress()
+        self._kill_switch: KillSwitch | None = None
+
+    # ------------------------------------------------------------------ Airflow's calls
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Start the pipeline, or hand the start to the triggerer."""
+        settings = self._guarded(self._start_settings)
+        if_running = self._guarded(lambda: choice(self.if_running, IF_RUNNING, "if_running"))
+        self._guarded(lambda: self.hook.org_id)
+        self._push_console_link(context)
+        memory = self._memory(context)
+        earlier_try = memory.is_noted
+        try:
+            if if_running != "succeed" and not earlier_try:
+                self._meet_running(if_running)
+            memory.note()
+            if self.deferrable:
+                self._defer(context, settings, earlier_try)
+            self._progress = StartProgress(ambiguous=earlier_try)
+            terms = self._terms(self._began(context), self._deadline(context))
+            result = self.hook.run(start(self.hook.org_id, settings, terms, self._progress))
+        except TaskKilledError:
+            # The kill came while a request was under way; its answer may have been "accepted".
+            self._stop_if_ours()
+            raise
+        except EnOSError as error:
+            may_have_started = self._progress.accepted or self._progress.ambiguous
+            self._fail(context, error, may_have_started=may_have_started)
+        return self._conclude(result)
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Go on after the trigger has fired."""
+        match event:
+            case {"status": "success", "result": dict(payload)}:
+                return self._conclude(StartResult.from_payload(payload))
+            case {"status": "error", "may_have_started": bool(may_have_started)}:
+                error = EnOSError.from_payload(dict(event or {}))
+                self._fail(context, error, may_have_started=may_have_started)
+        raise ValueError(f"Cannot read the trigger's event {event!r}")
+
+    def on_kill(self) -> None:
+        """End the wait; stop the pipeline if this try has started it and ``on_kill="stop"``."""
+        if self._kill_switch is not None:
+            self._kill_switch.pull()
+        self._stop_if_ours()
+
+    def dry_run(self) -> None:
+        """Log the request that would be sent, without its signature; send nothing."""
+        settings = self._start_settings()
+        request = calls.start_pipeline(self.hook.org_id, settings).request
+        body = json.dumps(settings.to_json(), indent=2)
+        self.log.info(
+            "Dry run, nothing is sent:\n%s %s%s\nContent-Type: %s\napim-accesstoken: ***\n"
+            "apim-signature: ***\napim-timestamp: ***\n\n%s",
+            request.method,
+            self.hook.settings.gateway_url,
+            request.target,
+            request.headers["Content-Type"],
+            body,
+        )
+
+    # ------------------------------------------------------------------ the hook
+
+    @cached_property
+    def hook(self) -> EnOSStreamingHook:
+        """The hook of this try; killing the task ends its calls."""
+        from airflow_provider_enos.hooks.requests_io import KillSwitch  # noqa: PLC0415 - parse cost
+
+        self._kill_switch = KillSwitch()
+        return EnOSStreamingHook(
+            self.enos_conn_id, org_id=self.org_id, kill_switch=self._kill_switch
+        )
+
+    @property
+    def console_url(self) -> str:
+        """Address of the pipeline in the EnOS console, ``""`` if it cannot be told."""
+        try:
+            return self.hook.console_link(parse_id(self.pipeline_id, "pipeline_id"))
+        except EnOSError:
+            return ""
+
+    # ------------------------------------------------------------------ steps
+
+    def _meet_running(self, if_running: str) -> None:
+        """Do what ``if_running`` says if the pipeline is running."""
+        pipeline_id, org_id = parse_id(self.pipeline_id, "pipeline_id"), self.hook.org_id
+        pipeline = self.hook.get_pipeline(pipeline_id)
+        if not pipeline.status.is_running:
+            return
+        text = f"Pipeline {pipeline_id} of organization {org_id} is already RUNNING"
+        if if_running == "skip":
+            raise AirflowSkipException(f"{text} (if_running='skip').")
+        if if_running == "fail":
+            raise AirflowFailException(f"{text} (if_running='fail').")
+        self.log.info("%s: stopping it first (if_running='restart').", text)
+        self.hook.run(
+            flows.stop_pipeline(
+                org_id,
+                pipeline_id,
+                deadline=time.time() + self.start_timeout_seconds,
+                poll_interval_seconds=self.poll_interval_seconds,
+            )
+        )
+
+    def _defer(self, context: Context, settings: StartSettings, earlier_try: bool) -> None:
+        from airflow_provider_enos.triggers.streaming import (  # noqa: PLC0415 - parse cost
+            StartPipelineTrigger,
+        )
+
+        self.defer(
+            trigger=StartPipelineTrigger(
+                pipeline_id=settings.pipeline_id,
+                execution_mode=int(settings.execution_mode),
+                kafka_rate=settings.kafka_rate,
+                resource_config=settings.resource_config.to_json(),
+                org_id=self.hook.org_id,
+                enos_conn_id=self.enos_conn_id,
+                begun_at=self._began(context),
+                deadline=self._deadline(context),
+                earlier_try=earlier_try,
+                **self._trigger_options(),
+            ),
+            method_name="execute_complete",
+            timeout=self._deferral_timeout,
+        )
+
+    def _conclude(self, result: StartResult) -> dict[str, Any]:
+        """Turn a start that succeeded into the task's result, in either mode."""
+        self.log.info(
+            "Pipeline %s of organization %s: %s%s, %d attempts, %d conflicts, %.1f s.",
+            result.pipeline_id,
+            result.org_id,
+            {
+                Outcome.STARTED: "started",
+                Outcome.ALREADY_RUNNING: "was already started by somebody else",
+                Outcome.ADOPTED: "was started by an earlier attempt of this task",
+            }[result.outcome],
+            f", now {result.status}" if result.status else "",
+            result.attempts,
+            result.conflicts,
+            result.waited_seconds,
+        )
+        return result.to_payload()
+
+    def _fail(self, context: Context, error: EnOSError, *, may_have_started: bool) -> None:
+        """Fail the task, in either mode: for good if another try could not change anything."""
+        if not may_have_started:
+            self._memory(context).forget()
+        if not error.retryable:
+            raise AirflowFailException(str(error)) from error
+        raise error
+
+    def _memory(self, context: Context) -> StartMemory:
+        return StartMemory(context, pipeline_id=self.pipeline_id, org_id=self.hook.org_id)
+
+    def _stop_if_ours(self) -> None:
+        """Stop the pipeline, once, if this try has started it."""
+        if not (self.stop_on_kill and self._progress.accepted):
+            return
+        self._progress.accepted = False
+        hook = EnOSStreamingHook(
+            self.enos_conn_id,
+            org_id=self.org_id,
+            request_timeout_seconds=KILL_REQUEST_TIMEOUT_SECONDS,
+        )
+        try:
+            hook.run(flows.once(calls.stop_pipeline(hook.org_id, self.pipeline_id)))
+        except EnOSError as error:
+            self.log.error("The pipeline may still be running: %s", error)
+        else:
+            self.log.info("Stopped pipeline %s, since the task was killed.", self.pipeline_id)
+
+    def _push_console_link(self, context: Context) -> None:
+        """Let the button work while the task waits; Airflow itself does it at the end."""
+        if url := self.console_url:
+            context["ti"].xcom_push(key=self.operator_extra_links[0].xcom_key, value=url)
+
+    # ------------------------------------------------------------------ arguments
+
+    def _start_settings(self) -> StartSettings:
+        return StartSettings.parse(
+            pipeline_id=self.pipeline_id,
+            execution_mode=self.execution_mode,
+            kafka_rate=self.kafka_rate,
+            resource_config=self.resource_config,
+        )
+
+    def _check_what_is_known(self) -> None:
+        """Check, when the DAG is parsed, all that holds no template."""
+        mode: ExecutionMode | None = None
+        if not self._is_open(self.execution_mode):
+            mode = ExecutionMode.parse(self.execution_mode)
+        if not self._is_open(self.pipeline_id):
+            parse_id(self.pipeline_id, "pipeline_id")
+        if not self._is_open(self.kafka_rate):
+            parse_kafka_rate(self.kafka_rate)
+        if not self._is_open(self.resource_config):
+            ResourceConfig.parse(self.resource_config, mode=mode)
+        if self.org_id is not None and not self._is_open(self.org_id):
+            parse_id(self.org_id, "org_id")
+        if not self._is_open(self.if_running):
+            choice(self.if_running, IF_RUNNING, "if_running")
+
+    def _is_open(self, value: Any) -> bool:
+        return has_template(value, self.template_ext)
+
+    def _start_from_trigger(self) -> None:
+        """Tell the scheduler to begin in the triggerer, after checking that this can work."""
+        arguments = {
+            name: getattr(self, name) for name in self.template_fields if name != "if_running"
+        }
+        if isinstance(self.resource_config, ResourceConfig):
+            arguments["resource_config"] = self.resource_config.to_json()
+        if isinstance(self.execution_mode, ExecutionMode):
+            arguments["execution_mode"] = int(self.execution_mode)
+        for name, value in arguments.items():
+            if is_lazy(value):
+                raise InvalidSettingError.of(
+                    name,
+                    value,
+                    "with start_from_trigger=True no value of another task: the triggerer cannot "
+                    "read it (XComArg, or xcom_pull without map_indexes)",
+                )
+        if self.if_running != "succeed":
+            allowed = "'succeed' with start_from_trigger=True: the rest is decided on a worker"
+            raise InvalidSettingError.of("if_running", self.if_running, allowed)
+        self.start_from_trigger = True
+        self.start_trigger_args = StartTriggerArgs(
+            trigger_cls="airflow_provider_enos.triggers.streaming.StartPipelineTrigger",
+            trigger_kwargs={**arguments, **self._trigger_options()},
+            next_method="execute_complete",
+            timeout=self._deferral_timeout,
+        )
+
+    def _trigger_options(self) -> dict[str, Any]:
+        return {
+            "wait_for_running": self.wait_for_running,
+            "conflict_timeout_seconds": self.conflict_timeout_seconds,
+            "start_timeout_seconds": self.start_timeout_seconds,
+            "poll_interval_seconds": self.poll_interval_seconds,
+            "stop_on_kill": self.stop_on_kill,
+        }
+
+    @property
+    def _deferral_timeout(self) -> timedelta:
+        own = timedelta(seconds=self.conflict_timeout_seconds + self.start_timeout_seconds)
+        return own + DEFERRAL_SLACK
+
+    def _terms(self, begun_at: float, deadline: float | None) -> StartTerms:
+        return StartTerms(
+            conflict_deadline=begun_at + self.conflict_timeout_seconds,
+            start_timeout_seconds=self.start_timeout_seconds,
+            poll_interval_seconds=self.poll_interval_seconds,
+            deadline=deadline,
+            wait_for_running=self.wait_for_running,
+        )
+
+    def _began(self, context: Context) -> float:
+        start_date = getattr(context["ti"], "start_date", None)
+        return start_date.timestamp() if start_date else time.time()
+
+    def _deadline(self, context: Context) -> float | None:
+        """When ``execution_timeout`` ends; Airflow does not enforce it on a deferred task."""
+        if self.execution_timeout is None:
+            return None
+        return self._began(context) + self.execution_timeout.total_seconds()
+
+    def _guarded(self, read: Any) -> Any:
+        """Read an argument; a wrong one fails the task for good."""
+        try:
+            return read()
+        except InvalidSettingError as error:
+            raise AirflowFailException(str(error)) from error

@@ -1,0 +1,261 @@
+"""
+What waits in the triggerer.
+
+Airflow stores the paths and the arguments of these classes in its database while tasks are
+deferred: never rename one without an alias, never put a secret into an argument.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, TaskInstanceState
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
+
+from airflow_provider_enos.api import calls, flows
+from airflow_provider_enos.api.errors import EnOSError, InvalidSettingError
+from airflow_provider_enos.api.start import StartProgress, StartTerms, start
+from airflow_provider_enos.api.start_settings import StartSettings, parse_id
+from airflow_provider_enos.api.watch import PollPlan, StatusRule, watch
+from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
+from airflow_provider_enos.links import PipelineConsoleLink
+
+#: Airflow's scheduler can fail a task whose trigger fires within some two seconds of the deferral:
+#: it reads the executor's late "success" as a contradiction (apache/airflow issues 67287, 72716).
+MIN_SECONDS_BEFORE_EVENT = 5.0
+
+#: Airflow gives on_kill 30 seconds in all ([triggerer] on_kill_timeout).
+STOP_REQUEST_TIMEOUT_SECONDS = 10.0
+
+#: A task in one of these states was ended by a person; in any other, its next try goes on.
+_ENDED = frozenset(
+    {
+        TaskInstanceState.FAILED,
+        TaskInstanceState.SUCCESS,
+        TaskInstanceState.SKIPPED,
+        TaskInstanceState.REMOVED,
+        TaskInstanceState.UPSTREAM_FAILED,
+    }
+)
+
+
+class _EnOSTrigger(BaseTrigger):
+    """
+    Run one flow and fire once, with its outcome or its error as JSON values; never raise.
+
+    A subclass keeps each argument in an attribute of the same name, so that all of them are
+    serialized.
+    """
+
+    enos_conn_id: str
+    org_id: str | None
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class's path and all of its arguments."""
+        names = inspect.signature(type(self)).parameters
+        path = f"{type(self).__module__}.{type(self).__qualname__}"
+        return path, {name: getattr(self, name) for name in names}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and fire once."""
+        not_before = time.monotonic() + MIN_SECONDS_BEFORE_EVENT
+        try:
+            payload = {"status": "success", "result": await self._outcome()}
+        except EnOSError as error:
+            payload = {"status": "error", **error.to_payload(), **self._error_facts()}
+        await asyncio.sleep(not_before - time.monotonic())
+        yield TriggerEvent(payload)
+
+    async def _outcome(self) -> dict[str, Any]:
+        """Carry the flow out and return its result as JSON values."""
+        raise AssertionError("a subclass says what to wait for")
+
+    def _error_facts(self) -> dict[str, Any]:
+        """What else the worker must know of a failure."""
+        return {}
+
+    async def _hook(self, **options: Any) -> EnOSStreamingHook:
+        hook = EnOSStreamingHook(self.enos_conn_id, org_id=self.org_id, **options)
+        try:
+            await hook.load()
+        except AirflowNotFoundException as error:
+            raise InvalidSettingError(str(error)) from error
+        return hook
+
+
+class StartPipelineTrigger(_EnOSTrigger):
+    """
+    Start a pipeline and see it running.
+
+    Idempotent: started anew after a triggerer's death it ends in the same place, since EnOS refuses
+    to start a running pipeline.
+
+    :param pipeline_id: See ``StartPipelineOperator`` for this and the arguments down to
+        ``poll_interval_seconds``.
+    :param begun_at: When the task began, in seconds since 1970; ``conflict_timeout_seconds`` counts
+        from there. ``None``: from when the trigger first runs.
+    :param deadline: When all must be done, in seconds since 1970; Airflow's ``execution_timeout``.
+    :param earlier_try: An earlier try of the task may have started the pipeline.
+    :param stop_on_kill: Stop the pipeline if this trigger started it and a person ends the task.
+    """
+
+    def __init__(
+        self,
+        *,
+        pipeline_id: Any,
+        execution_mode: Any,
+        kafka_rate: Any,
+        resource_config: Any,
+        org_id: str | None,
+        enos_conn_id: str,
+        wait_for_running: bool,
+        conflict_timeout_seconds: float,
+        start_timeout_seconds: float,
+        poll_interval_seconds: float,
+        begun_at: float | None = None,
+        deadline: float | None = None,
+        earlier_try: bool = False,
+        stop_on_kill: bool = False,
+    ) -> None:
+        super().__init__()
+        self.pipeline_id = pipeline_id
+        self.execution_mode = execution_mode
+        self.kafka_rate = kafka_rate
+        self.resource_config = resource_config
+        self.org_id = org_id
+        self.enos_conn_id = enos_conn_id
+        self.wait_for_running = wait_for_running
+        self.conflict_timeout_seconds = conflict_timeout_seconds
+        self.start_timeout_seconds = start_timeout_seconds
+        self.poll_interval_seconds = poll_interval_seconds
+        self.begun_at = begun_at
+        self.deadline = deadline
+        self.earlier_try = earlier_try
+        self.stop_on_kill = stop_on_kill
+        self._progress = StartProgress(ambiguous=earlier_try)
+
+    async def _outcome(self) -> dict[str, Any]:
+        # With start_from_trigger no worker has seen the rendered values, and an undefined name in a
+        # template renders to nothing: check before anything is sent.
+        settings = StartSettings.parse(
+            pipeline_id=self.pipeline_id,
+            execution_mode=self.execution_mode,
+            kafka_rate=self.kafka_rate,
+            resource_config=self.resource_config,
+        )
+        hook = await self._hook()
+        if self.begun_at is None:
+            await self._push_console_link(hook.console_link(settings.pipeline_id))
+        begun_at = time.time() if self.begun_at is None else self.begun_at
+        terms = StartTerms(
+            conflict_deadline=begun_at + self.conflict_timeout_seconds,
+            start_timeout_seconds=self.start_timeout_seconds,
+            poll_interval_seconds=self.poll_interval_seconds,
+            deadline=self.deadline,
+            wait_for_running=self.wait_for_running,
+        )
+        result = await hook.run_async(start(hook.org_id, settings, terms, self._progress))
+        return result.to_payload()
+
+    def _error_facts(self) -> dict[str, Any]:
+        return {"may_have_started": self._progress.accepted or self._progress.ambiguous}
+
+    async def on_kill(self) -> None:
+        """Stop the pipeline if it is ours to stop; a person has acted on the task."""
+        if not (self.stop_on_kill and self._progress.accepted):
+            return
+        # After a clear, the next try is under way and adopts the pipeline; and Airflow 3.3 may call
+        # this when it only moves the trigger. In both cases the task is not at its end.
+        if await self._task_state() not in _ENDED:
+            self.log.info("Pipeline %s is left to the task's next try.", self.pipeline_id)
+            return
+        hook = await self._hook(request_timeout_seconds=STOP_REQUEST_TIMEOUT_SECONDS)
+        await hook.run_async(flows.once(calls.stop_pipeline(hook.org_id, self.pipeline_id)))
+        self.log.info("Stopped pipeline %s, since the task was ended.", self.pipeline_id)
+
+    async def _task_state(self) -> str | None:
+        from airflow.sdk.execution_time.task_runner import (  # noqa: PLC0415 - triggerer only
+            RuntimeTaskInstance,
+        )
+
+        ti: Any = self.task_instance
+        map_index = -1 if ti.map_index is None else ti.map_index
+        states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
+            dag_id=ti.dag_id, map_index=map_index, task_ids=[ti.task_id], run_ids=[ti.run_id]
+        )
+        return next(iter(states.get(ti.run_id, {}).values()), None)
+
+    async def _push_console_link(self, url: str) -> None:
+        """No worker has run, so nobody else makes the button work meanwhile."""
+        from airflow.sdk.execution_time.xcom import XCom  # noqa: PLC0415 - triggerer only
+
+        ti: Any = self.task_instance
+        if not (url and ti):
+            return
+        await sync_to_async(XCom.set)(
+            key=PipelineConsoleLink().xcom_key,
+            value=url,
+            dag_id=ti.dag_id,
+            task_id=ti.task_id,
+            run_id=ti.run_id,
+            map_index=ti.map_index if ti.map_index is not None else -1,
+        )
+
+
+class PipelineStatusTrigger(_EnOSTrigger):
+    """
+    Wait until a pipeline has one of the target statuses.
+
+    :param pipeline_id: See ``PipelineStatusSensor`` for this and the next four.
+    :param failed_statuses: Statuses that end the wait; ``None`` for all that tell of a failure.
+    :param poll_interval_seconds: Pause between two looks; the first pause with
+        ``exponential_backoff``.
+    :param max_wait_seconds: Longest pause between two looks.
+    :param deadline: When to give up, in seconds since 1970.
+    :param silent_fail: Go on after an error.
+    """
+
+    def __init__(
+        self,
+        *,
+        pipeline_id: str,
+        target_statuses: Sequence[str],
+        org_id: str | None,
+        enos_conn_id: str,
+        failed_statuses: Sequence[str] | None,
+        poll_interval_seconds: float,
+        deadline: float,
+        exponential_backoff: bool = False,
+        max_wait_seconds: float | None = None,
+        silent_fail: bool = False,
+    ) -> None:
+        super().__init__()
+        self.pipeline_id = pipeline_id
+        self.target_statuses = target_statuses
+        self.org_id = org_id
+        self.enos_conn_id = enos_conn_id
+        self.failed_statuses = failed_statuses
+        self.poll_interval_seconds = poll_interval_seconds
+        self.deadline = deadline
+        self.exponential_backoff = exponential_backoff
+        self.max_wait_seconds = max_wait_seconds
+        self.silent_fail = silent_fail
+
+    async def _outcome(self) -> dict[str, Any]:
+        hook = await self._hook()
+        plan = PollPlan(
+            deadline=self.deadline,
+            poll_interval_seconds=self.poll_interval_seconds,
+            exponential_backoff=self.exponential_backoff,
+            max_wait_seconds=self.max_wait_seconds,
+            silent_fail=self.silent_fail,
+        )
+        rule = StatusRule.parse(self.target_statuses, self.failed_statuses)
+        pipeline_id = parse_id(self.pipeline_id, "pipeline_id")
+        status = await hook.run_async(watch(hook.org_id, pipeline_id, rule, plan))
+        return {"pipeline_id": pipeline_id, "org_id": hook.org_id, "pipeline_status": status}

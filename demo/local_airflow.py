@@ -1,0 +1,295 @@
+"""A real Airflow on this machine: scheduler, DAG processor, triggerer and API server on SQLite."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote
+
+import requests
+
+COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+
+#: Slow machines need time, but a component that died is noticed at once.
+START_TIMEOUT_SECONDS = 180.0
+STOP_TIMEOUT_SECONDS = 20.0
+REQUEST_TIMEOUT_SECONDS = 30.0
+
+Report = Callable[[str], None]
+
+
+class AirflowDidNotStartError(Exception):
+    """A component ended, or Airflow was not healthy in time; the message has the log's end."""
+
+
+class LocalAirflow:
+    """
+    Run Airflow's four components as child processes; use it as a context manager.
+
+    :param home: Empty folder for its database, configuration and logs.
+    :param dags_folder: Where the DAGs are.
+    :param connections: Airflow connections by ID, as JSON objects.
+    :param environment: More environment variables, e.g. ``AIRFLOW__CORE__PARALLELISM``.
+    :param report: Called with one line for each step.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        dags_folder: Path,
+        *,
+        connections: Mapping[str, Mapping[str, Any]],
+        environment: Mapping[str, str] | None = None,
+        report: Report = lambda line: None,
+    ) -> None:
+        self.home = home
+        self.url = f"http://127.0.0.1:{_free_port()}"
+        self._report = report
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self.environment = {
+            **_inherited(),
+            **_settings(home, dags_folder, self.url),
+            **{f"AIRFLOW_CONN_{i.upper()}": json.dumps(c) for i, c in connections.items()},
+            **(environment or {}),
+        }
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    # ------------------------------------------------------------------ processes
+
+    def start(self) -> None:
+        """
+        Make the database, start the components, wait until all are healthy and log in.
+
+        :raises AirflowDidNotStartError: it does not come up.
+        """
+        self.home.mkdir(parents=True, exist_ok=True)
+        self._report("making Airflow's database")
+        self.command("db", "migrate")
+        for component in COMPONENTS:
+            self.start_component(component)
+        self._report("waiting for scheduler, DAG processor, triggerer and API server")
+        self._wait_until_healthy()
+        token = self._session.get(f"{self.url}/auth/token", timeout=REQUEST_TIMEOUT_SECONDS).json()[
+            "access_token"
+        ]
+        self._session.headers["Authorization"] = f"Bearer {token}"
+
+    def start_component(self, component: str) -> int:
+        """Start one component and return its process ID."""
+        log = (self.home / f"{component}.log").open("ab")
+        with log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "airflow", component],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._processes[component] = process
+        return process.pid
+
+    def stop(self) -> None:
+        """End all components, politely first."""
+        for process in self._processes.values():
+            _signal_group(process, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
+        for process in self._processes.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=max(deadline - time.monotonic(), 0.1))
+            _signal_group(process, signal.SIGKILL)
+            process.wait()
+        self._processes.clear()
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """
+        Run an ``airflow`` command to its end.
+
+        :raises AirflowDidNotStartError: it failed; the message has its output.
+        """
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow", *arguments],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise AirflowDidNotStartError(
+                f"airflow {' '.join(arguments)} ended with {done.returncode}:\n"
+                f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+            )
+        return done
+
+    def wait_for_processes(self) -> None:
+        """Wait until a component ends by itself."""
+        while all(process.poll() is None for process in self._processes.values()):
+            next(iter(self._processes.values())).wait()
+
+    # ------------------------------------------------------------------ REST
+
+    def api(self, method: str, path: str, **options: Any) -> Any:
+        """Call Airflow's REST API (``path`` below ``/api/v2``) and return the JSON answer."""
+        response = self._session.request(
+            method, f"{self.url}/api/v2{path}", timeout=REQUEST_TIMEOUT_SECONDS, **options
+        )
+        if not response.ok:
+            raise RuntimeError(
+                f"{method} {path}: HTTP {response.status_code} {response.text[:500]}"
+            )
+        return response.json() if response.content else None
+
+    def wait_for_dags(self, dag_ids: set[str]) -> None:
+        """Wait until the DAG processor has read these DAGs."""
+        for _ in _until(START_TIMEOUT_SECONDS, f"DAGs {sorted(dag_ids)}"):
+            self._check_processes()
+            found = {dag["dag_id"] for dag in self.api("GET", "/dags?limit=1000")["dags"]}
+            if dag_ids <= found:
+                return
+            if errors := self.api("GET", "/importErrors")["import_errors"]:
+                raise AirflowDidNotStartError(str(errors))
+
+    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
+        """Start a DAG run and return its ID."""
+        body = {"logical_date": None, "conf": conf or {}}
+        run: str = self.api("POST", f"/dags/{dag_id}/dagRuns", json=body)["dag_run_id"]
+        return run
+
+    def wait_for_run(self, dag_id: str, run_id: str, timeout_seconds: float = 120.0) -> str:
+        """Wait until a DAG run ends and return its state."""
+        path = f"{self.url}/api/v2/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/wait"
+        state = ""
+        with self._session.get(
+            path, params={"interval": "0.5"}, stream=True, timeout=timeout_seconds
+        ) as lines:
+            lines.raise_for_status()
+            for line in lines.iter_lines():
+                state = json.loads(line)["state"]
+        return state
+
+    def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """Return the run's task instances."""
+        path = f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances"
+        found: list[dict[str, Any]] = self.api("GET", path)["task_instances"]
+        return found
+
+    def task_log(
+        self, dag_id: str, run_id: str, task_id: str, *, try_number: int = 1, map_index: int = -1
+    ) -> str:
+        """Return what a task has logged in one try, worker and triggerer together."""
+        path = f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances/{task_id}"
+        content = self.api(
+            "GET", f"{path}/logs/{try_number}?map_index={map_index}&full_content=true"
+        )["content"]
+        return "\n".join(str(line.get("event", "")) for line in content if isinstance(line, dict))
+
+    def result(self, dag_id: str, run_id: str, task_id: str, *, map_index: int = -1) -> Any:
+        """Return what a task has returned (its XCom)."""
+        return self.xcom(dag_id, run_id, task_id, "return_value", map_index=map_index)
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str, *, map_index: int = -1) -> Any:
+        """Return one XCom of a task."""
+        path = f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances/{task_id}"
+        return self.api("GET", f"{path}/xcomEntries/{key}?map_index={map_index}&deserialize=true")[
+            "value"
+        ]
+
+    # ------------------------------------------------------------------ inside
+
+    def _wait_until_healthy(self) -> None:
+        for _ in _until(START_TIMEOUT_SECONDS, "a healthy Airflow"):
+            self._check_processes()
+            try:
+                health = self._session.get(f"{self.url}/api/v2/monitor/health", timeout=5).json()
+            except (requests.RequestException, ValueError):
+                continue
+            parts = ("metadatabase", "scheduler", "dag_processor", "triggerer")
+            if all((health.get(part) or {}).get("status") == "healthy" for part in parts):
+                return
+
+    def _check_processes(self) -> None:
+        for component, process in self._processes.items():
+            if process.poll() is not None:
+                log = (self.home / f"{component}.log").read_text(errors="replace")
+                raise AirflowDidNotStartError(
+                    f"airflow {component} ended with {process.returncode}:\n{log[-3000:]}"
+                )
+
+
+def _until(seconds: float, what: str) -> Iterator[None]:
+    """Yield four times a second: Airflow offers nothing to wait on for this."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        yield
+        time.sleep(0.25)
+    raise AirflowDidNotStartError(f"no {what} within {seconds:.0f} s")
+
+
+def _settings(home: Path, dags_folder: Path, url: str) -> dict[str, str]:
+    return {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        # SQLite writes one at a time: more parallel tasks would wait for each other and fail.
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": url.rsplit(":", 1)[1],
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+        # Quick answers instead of the defaults for big installations.
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+        "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+        "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+    }
+
+
+def _inherited() -> dict[str, str]:
+    """Our environment without what would change the Airflow under test, or slow it down."""
+    left_out = ("AIRFLOW", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH")
+    return {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return
