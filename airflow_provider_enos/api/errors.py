@@ -317,7 +317,10 @@ class PipelineStateError(EnOSApiError):
 
     codes = frozenset({61152, 61165, 61169})
     retryable = False
-    advice = "Look at the pipeline's status in the EnOS console."
+    advice = (
+        "Look at the pipeline in the EnOS console: a start needs PUBLISHED, PAUSED or STOPPED, a "
+        "pause RUNNING, a stop RUNNING or PAUSED, a release a pipeline that does not run."
+    )
 
 
 class KafkaRateUnknownError(EnOSApiError):

@@ -41,8 +41,8 @@ WAIT_PATIENCE_SECONDS = 300.0
 #: EnOS does not say whether its list is consistent: look again before a pipeline is called missing.
 SECOND_LOOK_SECONDS = 2.0
 
-#: A stop whose answer is lost, and which did not work, is sent again.
-AMBIGUOUS_STOP_TRIES = 3
+#: Refused although the status that is read allows it: it has just changed. Ask once more.
+MAX_CONTRADICTIONS = 2
 
 BACKOFF_BASE_SECONDS = 2.0
 BACKOFF_CAP_SECONDS = 20.0
@@ -195,11 +195,14 @@ def stop_pipeline(
     """
     Stop a pipeline and wait until it is STOPPED; one that is stopped already is left as it is.
 
+    A pipeline that is between two statuses is stopped when it has arrived at one.
+
+    :param deadline: Seconds since 1970.
     :raises PipelineStateError: its status does not allow a stop.
+    :raises StatusTimeoutError: the deadline has passed.
     """
-    tries_left = AMBIGUOUS_STOP_TRIES
-    while tries_left:
-        tries_left -= 1
+    contradictions = 0
+    while True:
         try:
             yield from ask(calls.stop_pipeline(org_id, pipeline_id))
             break
@@ -207,10 +210,16 @@ def stop_pipeline(
             if not (error.ambiguous or isinstance(error, PipelineStateError)):
                 raise
             pipeline = yield from find_pipeline(org_id, pipeline_id)
-            if pipeline.status == "STOPPED" or pipeline.status.is_in_transition:
+            if pipeline.status == "STOPPED":
                 break
-            if not error.ambiguous or not tries_left:
+            if pipeline.status in ("RUNNING", "PAUSED") and not error.ambiguous:
+                contradictions += 1
+            elif not (error.ambiguous or pipeline.status.is_in_transition):
                 raise
+            now = yield Now()
+            if contradictions >= MAX_CONTRADICTIONS or now >= deadline:
+                raise
+            yield Sleep(min(poll_interval_seconds, deadline - now))
     return (
         yield from wait_for_status(
             org_id,

@@ -23,15 +23,13 @@ from airflow_provider_enos.api import calls, flows
 from airflow_provider_enos.api.errors import (
     ConflictTimeoutError,
     EnOSError,
+    PipelineNotFoundError,
     PipelineStateError,
     StartInProgressError,
 )
 from airflow_provider_enos.api.pipeline import PipelineStatus
 from airflow_provider_enos.api.start_settings import StartSettings
 from airflow_provider_enos.api.transport import Flow, Log, Now, Sleep
-
-#: 61165 although the status allows a start: it has just changed. Ask once more.
-MAX_CONTRADICTIONS = 2
 
 
 class Outcome(StrEnum):
@@ -184,33 +182,15 @@ def _until_accepted(
     org_id: str, settings: StartSettings, terms: StartTerms, progress: StartProgress
 ) -> Flow[PipelineStatus | None]:
     """Return ``None`` when EnOS accepts the start, else the status that makes it needless."""
-    waiting = _Waiting(terms, progress)
-    contradictions = 0
+    refusals = _Refusals(org_id, settings.pipeline_id, terms, progress)
     while True:
         progress.attempts += 1
         try:
             yield from flows.once(calls.start_pipeline(org_id, settings))
-        except StartInProgressError as refusal:
-            progress.conflicts += 1
-            yield from waiting.after_conflict(refusal)
-            continue
-        except PipelineStateError:
-            status = yield from _status_of(org_id, settings.pipeline_id)
-            if status.is_running or status.is_in_transition:
-                return status
-            contradictions += 1
-            if status.has_failed or contradictions >= MAX_CONTRADICTIONS:
-                raise
-            continue
         except EnOSError as error:
-            if not error.transient:
-                raise
-            if error.ambiguous:
-                progress.ambiguous = True
-                status = yield from _status_of(org_id, settings.pipeline_id)
-                if status.is_running or status.is_in_transition:
-                    return status
-            yield from waiting.after_trouble(error)
+            status = yield from refusals.after(error)
+            if status is not None:
+                return status
             continue
         progress.accepted = True
         yield Log(
@@ -220,38 +200,52 @@ def _until_accepted(
         return None
 
 
-def _status_of(org_id: str, pipeline_id: str) -> Flow[PipelineStatus]:
-    pipeline = yield from flows.find_pipeline(
-        org_id, pipeline_id, patience_seconds=flows.WAIT_PATIENCE_SECONDS
-    )
-    return pipeline.status
+class _Refusals:
+    """What follows a start that was not accepted: a verdict, or a pause before the next one."""
 
-
-class _Waiting:
-    """The pauses between the attempts of one start, and when they end."""
-
-    def __init__(self, terms: StartTerms, progress: StartProgress) -> None:
+    def __init__(
+        self, org_id: str, pipeline_id: str, terms: StartTerms, progress: StartProgress
+    ) -> None:
+        self._org_id = org_id
+        self._pipeline_id = pipeline_id
         self._terms = terms
         self._progress = progress
-        self._pauses: Iterator[float] = flows.full_jitter()
+        self._contradictions = 0
+        self._conflict_pauses: Iterator[float] = flows.full_jitter()
         self._trouble_pauses: Iterator[float] = flows.full_jitter()
         self._troubled_since: float | None = None
 
-    def after_conflict(self, refusal: StartInProgressError) -> Flow[None]:
+    def after(self, error: EnOSError) -> Flow[PipelineStatus | None]:
+        """Return the status that makes another start needless, or ``None`` to send one."""
+        if isinstance(error, StartInProgressError):
+            yield from self._after_conflict(error)
+            return None
+        if isinstance(error, PipelineStateError):
+            return (yield from self._after_wrong_status(error))
+        if not error.transient:
+            raise error
+        if error.ambiguous:
+            self._progress.ambiguous = True
+            if status := (yield from self._needless_status()):
+                return status
+        yield from self._after_trouble(error)
+        return None
+
+    def _after_conflict(self, refusal: StartInProgressError) -> Flow[None]:
         """Pause, or give up when the next attempt would come too late."""
         self._troubled_since = None
+        self._progress.conflicts += 1
         now = yield Now()
         left = self._terms.acceptance_deadline - now
-        pause = max(next(self._pauses), refusal.retry_after_seconds or 0)
+        pause = max(next(self._conflict_pauses), refusal.retry_after_seconds or 0)
         conflicts = self._progress.conflicts
         if pause >= left:
-            error = ConflictTimeoutError(
+            raise ConflictTimeoutError(
                 f"EnOS refused {conflicts} times because somebody else in the organization was "
-                f"starting a pipeline, and {self._terms.acceptance_limit} is over.",
+                f"starting a pipeline, and {self._terms.acceptance_limit} is over",
                 during=refusal.during,
                 code=refusal.code,
-            )
-            raise error from refusal
+            ) from refusal
         if conflicts & (conflicts - 1) == 0:  # 1, 2, 4, 8 ...: enough to follow, not a flood
             yield Log(
                 "%s Refused %d times. Trying again in %.1f s, giving up in %.0f s.",
@@ -259,7 +253,19 @@ class _Waiting:
             )
         yield Sleep(pause)
 
-    def after_trouble(self, error: EnOSError) -> Flow[None]:
+    def _after_wrong_status(self, refusal: PipelineStateError) -> Flow[PipelineStatus | None]:
+        try:
+            status = yield from self._status()
+        except PipelineNotFoundError:
+            raise refusal from None  # it was never released: no status to read
+        if status.is_running or status.is_in_transition:
+            return status
+        self._contradictions += 1
+        if status.has_failed or self._contradictions >= flows.MAX_CONTRADICTIONS:
+            raise refusal
+        return None
+
+    def _after_trouble(self, error: EnOSError) -> Flow[None]:
         """Pause, or give up when the trouble has lasted too long."""
         now = yield Now()
         if self._troubled_since is None:
@@ -272,3 +278,13 @@ class _Waiting:
             raise error
         yield Log("%s Trying again in %.1f s, giving up in %.0f s.", (error, pause, left))
         yield Sleep(pause)
+
+    def _needless_status(self) -> Flow[PipelineStatus | None]:
+        status = yield from self._status()
+        return status if status.is_running or status.is_in_transition else None
+
+    def _status(self) -> Flow[PipelineStatus]:
+        pipeline = yield from flows.find_pipeline(
+            self._org_id, self._pipeline_id, patience_seconds=flows.WAIT_PATIENCE_SECONDS
+        )
+        return pipeline.status

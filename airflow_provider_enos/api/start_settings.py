@@ -200,7 +200,9 @@ def parse_id(value: object, path: str) -> str:
 
     :raises InvalidSettingError: for anything that could lead to another address.
     """
-    text = value.strip() if isinstance(value, str) else ""
+    # Templates rendered as native objects turn an ID of digits into a number.
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    text = str(value).strip() if isinstance(value, str) or is_number else ""
     # EnOS takes the text "null" as "a new pipeline" (page save_pipeline).
     good = text and text.lower() not in (".", "..", "null", "none") and len(text) <= 200
     if not good or not text.isprintable() or set(text) & set("/\\?#% "):

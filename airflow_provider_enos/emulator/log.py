@@ -60,9 +60,14 @@ class RequestLog:
             self._changed.notify_all()
 
     def find(
-        self, operation: str | None = None, pipeline_id: str | None = None, since: int = 0
+        self,
+        operation: str | None = None,
+        pipeline_id: str | None = None,
+        since: int = 0,
+        *,
+        org_id: str | None = None,
     ) -> list[LoggedRequest]:
-        """Requests with a number above ``since``, of this operation and pipeline if given."""
+        """Requests with a number above ``since``, of what else is given."""
         with self._changed:
             return [
                 request
@@ -70,6 +75,7 @@ class RequestLog:
                 if request.number > since
                 and operation in (None, request.operation)
                 and pipeline_id in (None, request.pipeline_id)
+                and org_id in (None, request.org_id)
             ]
 
     def wait(
@@ -77,6 +83,7 @@ class RequestLog:
         operation: str,
         pipeline_id: str | None = None,
         *,
+        org_id: str | None = None,
         count: int = 1,
         timeout: float = 10.0,
     ) -> LoggedRequest:
@@ -89,11 +96,11 @@ class RequestLog:
         """
         with self._changed:
             there = self._changed.wait_for(
-                lambda: len(self.find(operation, pipeline_id)) >= count, timeout
+                lambda: len(self.find(operation, pipeline_id, org_id=org_id)) >= count, timeout
             )
             if not there:
                 raise TimeoutError(f"no {operation!r} request number {count} in {timeout} s")
-            return self.find(operation, pipeline_id)[count - 1]
+            return self.find(operation, pipeline_id, org_id=org_id)[count - 1]
 
     def clear(self) -> None:
         """Forget all requests; their numbers are not used again."""

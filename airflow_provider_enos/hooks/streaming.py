@@ -49,6 +49,7 @@ class EnOSStreamingHook(BaseHook):
     :param org_id: Organization ID; by default the connection's.
     :param request_timeout_seconds: Longest wait for one answer; by default the connection's.
     :param kill_switch: Ends a call, and forbids the next one, when the task is killed.
+    :param token_cache: Tokens of its own instead of those that the process shares.
     """
 
     conn_name_attr = "enos_conn_id"
@@ -63,12 +64,14 @@ class EnOSStreamingHook(BaseHook):
         org_id: str | None = None,
         request_timeout_seconds: float | None = None,
         kill_switch: KillSwitch | None = None,
+        token_cache: TokenCache | None = None,
     ) -> None:
         super().__init__()
         self.enos_conn_id = enos_conn_id
         self._org_id = org_id
         self._request_timeout_seconds = request_timeout_seconds
         self._kill_switch = kill_switch
+        self._token_cache = token_cache
 
     # ------------------------------------------------------------------ connection
 
@@ -126,11 +129,10 @@ class EnOSStreamingHook(BaseHook):
             self.enos_conn_id,
             org_id=self._org_id,
             request_timeout_seconds=TEST_REQUEST_TIMEOUT_SECONDS,
+            token_cache=TokenCache(),  # the keys are what is tested
         )
         try:
-            # A cache of its own: the keys are what is tested.
-            flow = signed(_count_pipelines(hook.org_id), hook.settings, TokenCache())
-            released, designed = transport.run(flow, hook._io)
+            released, designed = hook.run(_count_pipelines(hook.org_id))
         except EnOSError as error:
             return False, str(error)
         return True, (
@@ -142,16 +144,14 @@ class EnOSStreamingHook(BaseHook):
 
     def run(self, flow: transport.Flow[T]) -> T:
         """Carry out a flow, blocking."""
-        return transport.run(signed(flow, self.settings, cache_for(self.settings)), self._io)
+        return transport.run(self._signed(flow), self._io)
 
     async def run_async(self, flow: transport.Flow[T]) -> T:
         """Carry out a flow on the running event loop; needs :meth:`load` first."""
         from airflow_provider_enos.hooks.aiohttp_io import AiohttpIO  # noqa: PLC0415 - parse cost
 
         async with AiohttpIO(self.settings, self.log.info) as io:
-            return await transport.run_async(
-                signed(flow, self.settings, cache_for(self.settings)), io
-            )
+            return await transport.run_async(self._signed(flow), io)
 
     # ------------------------------------------------------------------ reading
 
@@ -318,6 +318,9 @@ class EnOSStreamingHook(BaseHook):
 
     def _ask(self, call: Call[T]) -> T:
         return self.run(flows.ask(call))
+
+    def _signed(self, flow: transport.Flow[T]) -> transport.Flow[T]:
+        return signed(flow, self.settings, self._token_cache or cache_for(self.settings))
 
     @cached_property
     def _io(self) -> RequestsIO:

@@ -15,6 +15,8 @@ from airflow.providers.common.compat.sdk import (
     BaseOperator,
     conf,
 )
+from airflow.sdk.definitions.param import ParamsDict
+from airflow.sdk.exceptions import ParamValidationError
 from airflow.triggers.base import StartTriggerArgs
 
 from airflow_provider_enos.api import calls, flows
@@ -34,6 +36,7 @@ from airflow_provider_enos.api.start_settings import (
     parse_id,
     parse_kafka_rate,
 )
+from airflow_provider_enos.api.tokens import TokenCache
 from airflow_provider_enos.arguments import choice, has_template, is_lazy, seconds
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
 from airflow_provider_enos.links import PipelineConsoleLink
@@ -45,8 +48,9 @@ if TYPE_CHECKING:
 
     from airflow_provider_enos.hooks.requests_io import KillSwitch
 
-#: What an on_kill in a worker may take: Airflow sends SIGKILL five seconds after SIGTERM.
-KILL_REQUEST_TIMEOUT_SECONDS = 3.0
+#: What on_kill in a worker may take: Airflow sends SIGKILL five seconds after SIGTERM.
+KILL_SECONDS = 4.0
+KILL_POLL_SECONDS = 0.5
 
 #: Airflow itself ends the deferral this long after our own limits, should the trigger hang.
 DEFERRAL_SLACK = timedelta(minutes=10)
@@ -94,8 +98,8 @@ class StartPipelineOperator(BaseOperator):
         person, if this try has started it.
     :param deferrable: Wait in the triggerer, without holding a worker.
     :param start_from_trigger: Begin in the triggerer, without any worker before the pipeline runs.
-        Values from other tasks cannot be used then, nor any ``if_running`` but ``"succeed"``. A
-        mapped task is deferred from a worker all the same.
+        Values from other tasks cannot be used then, nor params without a default, nor any
+        ``if_running`` but ``"succeed"``. A mapped task is deferred from a worker all the same.
     :raises InvalidSettingError: an argument is wrong; when the DAG is parsed, unless templated.
 
     Source: https://support.enos-iot.com/docs/stream-processing-api/en/2.4.4/start_pipeline
@@ -318,10 +322,19 @@ class StartPipelineOperator(BaseOperator):
         hook = EnOSStreamingHook(
             self.enos_conn_id,
             org_id=self.org_id,
-            request_timeout_seconds=KILL_REQUEST_TIMEOUT_SECONDS,
+            request_timeout_seconds=KILL_SECONDS,
+            # In a signal handler the interrupted code may be the one that fetches the shared token.
+            token_cache=TokenCache(),
         )
         try:
-            hook.run(flows.once(calls.stop_pipeline(hook.org_id, self.pipeline_id)))
+            hook.run(
+                flows.stop_pipeline(
+                    hook.org_id,
+                    self.pipeline_id,
+                    deadline=time.time() + KILL_SECONDS,
+                    poll_interval_seconds=KILL_POLL_SECONDS,
+                )
+            )
         except EnOSError as error:
             self.log.error("The pipeline may still be running: %s", error)
         else:
@@ -378,6 +391,16 @@ class StartPipelineOperator(BaseOperator):
                     "with start_from_trigger=True no value of another task: the triggerer cannot "
                     "read it (XComArg, or xcom_pull without map_indexes)",
                 )
+        params = ParamsDict(self.params)
+        for name in params:
+            try:
+                params.get_param(name).resolve()
+            except ParamValidationError as error:
+                # Airflow 3.3 would end the whole triggerer, even when the run's conf has a value.
+                raise InvalidSettingError(
+                    f"params[{name!r}]: it has no valid default, allowed is one that has, with "
+                    f"start_from_trigger=True ({error})"
+                ) from error
         if self.if_running != "succeed":
             allowed = "'succeed' with start_from_trigger=True: the rest is decided on a worker"
             raise InvalidSettingError.of("if_running", self.if_running, allowed)

@@ -13,10 +13,9 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
     BaseSensorOperator,
     PokeReturnValue,
-    TaskDeferralError,
-    TaskDeferralTimeout,
     conf,
 )
+from airflow.sdk.exceptions import TaskDeferralError, TaskDeferralTimeout
 
 from airflow_provider_enos.api.errors import EnOSError, PipelineFailedError, StatusTimeoutError
 from airflow_provider_enos.api.pipeline import PipelineStatus

@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, TaskIn
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
-from airflow_provider_enos.api import calls, flows
+from airflow_provider_enos.api import flows
 from airflow_provider_enos.api.errors import EnOSError, InvalidSettingError
 from airflow_provider_enos.api.start import StartProgress, StartTerms, start
 from airflow_provider_enos.api.start_settings import StartSettings, parse_id
@@ -29,8 +29,10 @@ from airflow_provider_enos.links import PipelineConsoleLink
 #: it reads the executor's late "success" as a contradiction (apache/airflow issues 67287, 72716).
 MIN_SECONDS_BEFORE_EVENT = 5.0
 
-#: Airflow gives on_kill 30 seconds in all ([triggerer] on_kill_timeout).
-STOP_REQUEST_TIMEOUT_SECONDS = 10.0
+#: What a stop after a kill may take. A pipeline that is starting can be stopped when it runs.
+KILL_SECONDS = 60.0
+KILL_REQUEST_TIMEOUT_SECONDS = 10.0
+KILL_POLL_SECONDS = 1.0
 
 #: A task in one of these states was ended by a person; in any other, its next try goes on.
 _ENDED = frozenset(
@@ -42,6 +44,10 @@ _ENDED = frozenset(
         TaskInstanceState.UPSTREAM_FAILED,
     }
 )
+
+
+#: Stops under way: the event loop itself keeps only weak references to its tasks.
+_stopping: set[asyncio.Task[None]] = set()
 
 
 class _EnOSTrigger(BaseTrigger):
@@ -167,16 +173,33 @@ class StartPipelineTrigger(_EnOSTrigger):
 
     async def on_kill(self) -> None:
         """Stop the pipeline if it is ours to stop; a person has acted on the task."""
-        if not (self.stop_on_kill and self._progress.accepted):
-            return
+        if self.stop_on_kill and self._progress.accepted:
+            # Airflow 3.3 cancels a trigger again with every loop, on_kill too: go on apart from it.
+            task = asyncio.create_task(self._stop())
+            _stopping.add(task)
+            task.add_done_callback(_stopping.discard)
+            await asyncio.shield(task)
+
+    async def _stop(self) -> None:
         # After a clear, the next try is under way and adopts the pipeline; and Airflow 3.3 may call
-        # this when it only moves the trigger. In both cases the task is not at its end.
+        # on_kill when it only moves the trigger. In both cases the task is not at its end.
         if await self._task_state() not in _ENDED:
             self.log.info("Pipeline %s is left to the task's next try.", self.pipeline_id)
             return
-        hook = await self._hook(request_timeout_seconds=STOP_REQUEST_TIMEOUT_SECONDS)
-        await hook.run_async(flows.once(calls.stop_pipeline(hook.org_id, self.pipeline_id)))
-        self.log.info("Stopped pipeline %s, since the task was ended.", self.pipeline_id)
+        hook = await self._hook(request_timeout_seconds=KILL_REQUEST_TIMEOUT_SECONDS)
+        try:
+            await hook.run_async(
+                flows.stop_pipeline(
+                    hook.org_id,
+                    parse_id(self.pipeline_id, "pipeline_id"),
+                    deadline=time.time() + KILL_SECONDS,
+                    poll_interval_seconds=KILL_POLL_SECONDS,
+                )
+            )
+        except EnOSError as error:
+            self.log.error("The pipeline may still be running: %s", error)
+        else:
+            self.log.info("Stopped pipeline %s, since the task was ended.", self.pipeline_id)
 
     async def _task_state(self) -> str | None:
         from airflow.sdk.execution_time.task_runner import (  # noqa: PLC0415 - triggerer only
@@ -258,4 +281,4 @@ class PipelineStatusTrigger(_EnOSTrigger):
         rule = StatusRule.parse(self.target_statuses, self.failed_statuses)
         pipeline_id = parse_id(self.pipeline_id, "pipeline_id")
         status = await hook.run_async(watch(hook.org_id, pipeline_id, rule, plan))
-        return {"pipeline_id": pipeline_id, "org_id": hook.org_id, "pipeline_status": status}
+        return {"pipeline_id": pipeline_id, "org_id": hook.org_id, "pipeline_status": str(status)}

@@ -1,0 +1,91 @@
+"""One real Airflow and one emulator for all end-to-end tests."""
+
+import itertools
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_enos.emulator.server import Emulator
+from demo.local_airflow import LocalAirflow
+
+HERE = Path(__file__).parent
+EXAMPLES = HERE.parent.parent / "example_dags"
+CONSOLE_URL = "https://console.example.com/{org_id}/pipelines/{pipeline_id}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A DAG run, and the pipeline it is about."""
+
+    dag_id: str
+    run_id: str
+    pipeline_id: str | None
+    org_id: str | None
+
+
+class Stack:
+    """Airflow and EnOS, and the few things that the tests do with both."""
+
+    def __init__(self, airflow, enos):
+        self.airflow = airflow
+        self.enos = enos
+        self._numbers = itertools.count(1)
+
+    def new_organization(self, **quota):
+        org_id = f"o9000{next(self._numbers)}"
+        self.enos.add_organization(org_id, pipelines=0)
+        if quota:
+            self.enos.set_quota(org_id=org_id, **quota)
+        return org_id
+
+    def run(self, dag_id, *, org_id=None, pipeline_id=None, **conf):
+        """Trigger a DAG for a pipeline; by default a new one of a new organization."""
+        org_id = org_id or self.new_organization()
+        pipeline_id = pipeline_id or self.enos.add_pipeline(org_id)
+        conf = {"org_id": org_id, "pipeline_id": pipeline_id, **conf}
+        return Run(dag_id, self.airflow.trigger(dag_id, conf), pipeline_id, org_id)
+
+    def state(self, run):
+        return self.airflow.wait_for_run(run.dag_id, run.run_id)
+
+    def task(self, run):
+        (task,) = self.airflow.task_instances(run.dag_id, run.run_id)
+        return task
+
+    def log(self, run, try_number=1):
+        return self.airflow.task_log(
+            run.dag_id, run.run_id, self.task(run)["task_id"], try_number=try_number
+        )
+
+    def result(self, run):
+        return self.airflow.result(run.dag_id, run.run_id, self.task(run)["task_id"])
+
+    def wait_for_effect(self, operation, pipeline_id):
+        """Wait until EnOS has carried such a request out; those before it were refused."""
+        for count in itertools.count(1):
+            request = self.enos.wait_for_request(operation, pipeline_id, count=count)
+            if request.effective:
+                return
+
+    def accepted_starts(self, pipeline_id):
+        return [r for r in self.enos.requests_for("start", pipeline_id) if r.effective]
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("e2e")
+    dags = folder / "dags"
+    shutil.copytree(EXAMPLES, dags)
+    shutil.copytree(HERE / "dags", dags, dirs_exist_ok=True)
+    with Emulator(pipelines=8, start_seconds=1.0) as enos:
+        connection = enos.connection
+        connection["extra"]["console_url"] = CONSOLE_URL
+        connections = {
+            "enos_default": connection,
+            "enos_wrong_key": connection | {"password": "wrong"},
+        }
+        with LocalAirflow(folder / "airflow", dags, connections=connections) as airflow:
+            airflow.wait_for_dags({p.stem for p in EXAMPLES.glob("*.py")} | {"e2e_start_sync"})
+            yield Stack(airflow, enos)

@@ -1,0 +1,40 @@
+"""One DAG for each way to start, with everything taken from the run's conf."""
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, Param
+
+from airflow_provider_enos.operators.streaming import StartPipelineOperator
+
+WAYS = {
+    "sync": {},
+    "deferrable": {"deferrable": True},
+    "from_trigger": {"start_from_trigger": True},
+    "stop_on_kill_sync": {"on_kill": "stop"},
+    "stop_on_kill_deferrable": {"on_kill": "stop", "deferrable": True},
+}
+
+for name, options in WAYS.items():
+    is_templated = "from_trigger" not in name
+    with DAG(
+        f"e2e_start_{name}",
+        schedule=None,
+        params={
+            "pipeline_id": Param("set by the run", type="string"),
+            "org_id": Param("set by the run", type="string"),
+            "if_running": Param("succeed", type="string"),
+        },
+        default_args={"retries": 2, "retry_delay": timedelta(seconds=1)},
+    ) as dag:
+        StartPipelineOperator(
+            task_id="start",
+            pipeline_id="{{ params.pipeline_id }}",
+            org_id="{{ params.org_id }}",
+            if_running="{{ params.if_running }}" if is_templated else "succeed",
+            execution_mode="{{ 'standalone' }}",
+            kafka_rate="1000",
+            resource_config={"server": "{{ 1 }}"},
+            poll_interval_seconds=0.5,
+            **options,
+        )
+    globals()[dag.dag_id] = dag

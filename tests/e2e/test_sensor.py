@@ -1,0 +1,31 @@
+"""The sensor in a real Airflow, in its three modes."""
+
+
+def test_sensor_succeeds_in_each_mode_when_the_status_comes(stack):
+    runs = [stack.run(f"e2e_sensor_{mode}") for mode in ("poke", "reschedule", "deferrable")]
+    for run in runs:
+        stack.enos.wait_for_request("list", org_id=run.org_id, timeout=60)
+
+    for run in runs:
+        stack.enos.set_status(run.pipeline_id, "RUNNING")
+
+    for run in runs:
+        assert stack.state(run) == "success", stack.log(run)
+        assert stack.result(run) == {
+            "pipeline_id": run.pipeline_id,
+            "org_id": run.org_id,
+            "status": "RUNNING",
+        }
+
+
+def test_failing_status_ends_the_sensor_early_in_each_mode(stack):
+    runs = []
+    for mode in ("poke", "reschedule", "deferrable"):
+        org_id = stack.new_organization()
+        pipeline_id = stack.enos.add_pipeline(org_id)
+        stack.enos.set_status(pipeline_id, "RUN_ERROR")
+        runs.append(stack.run(f"e2e_sensor_{mode}", org_id=org_id, pipeline_id=pipeline_id))
+
+    for run in runs:
+        assert stack.state(run) == "failed"
+        assert f"pipeline {run.pipeline_id} is RUN_ERROR, awaited was RUNNING" in stack.log(run)

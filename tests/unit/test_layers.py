@@ -1,0 +1,82 @@
+"""Who may import whom, and what importing costs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "airflow_provider_enos"
+OURS = "airflow_provider_enos"
+
+#: Module or folder -> what of this package it may import.
+MAY_IMPORT = {
+    "provider_info": set(),
+    "api": {"api"},
+    "arguments": {"api"},
+    "retries": {"api"},
+    "links": set(),
+    "hooks": {"api", "hooks"},
+    "triggers": {"api", "hooks", "links"},
+    "operators": {"api", "hooks", "links", "retries", "arguments", "operators", "triggers"},
+    "sensors": {"api", "hooks", "links", "retries", "arguments", "triggers"},
+    "emulator": {"emulator"},
+    "__init__": set(),
+}
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def layer_of(module):
+    return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of(module):
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are written out"
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
+def test_module_imports_only_what_its_layer_may(module):
+    ours = {name.split(".")[1] for name in imports_of(module) if name.startswith(OURS + ".")}
+
+    assert ours <= MAY_IMPORT[layer_of(module)]
+
+
+@pytest.mark.parametrize(
+    ("layer", "foreign"),
+    [
+        ("api", {"airflow", "requests", "aiohttp", "socket", "starlette"}),
+        ("provider_info", {"airflow"}),
+        ("operators", {"requests", "aiohttp", "starlette"}),
+        ("sensors", {"requests", "aiohttp", "starlette"}),
+        ("triggers", {"requests", "aiohttp", "starlette"}),
+        ("emulator", {"airflow", "requests", "aiohttp"}),
+    ],
+)
+def test_layer_stays_away_from(layer, foreign):
+    for module in MODULES:
+        if layer_of(module) == layer:
+            assert not {name.split(".")[0] for name in imports_of(module)} & foreign, module
+
+
+def test_package_files_import_nothing():
+    for module in PACKAGE.rglob("__init__.py"):
+        assert not list(imports_of(module)), module
+
+
+def test_parsing_a_dag_loads_no_http_client():
+    code = (
+        "import sys, airflow_provider_enos.operators.streaming, "
+        "airflow_provider_enos.sensors.streaming; "
+        "print([m for m in ('requests', 'aiohttp', 'starlette') if m in sys.modules])"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-1] == "[]"
