@@ -14,7 +14,7 @@ play: setup
 
 # Everything, end to end in a real Airflow.
 test: setup lint
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q --cov --cov-fail-under=95
 
 # The fast part.
 check: setup lint

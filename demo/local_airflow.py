@@ -84,7 +84,9 @@ class LocalAirflow:
 
         :raises AirflowDidNotStartError: it does not come up.
         """
-        self.home.mkdir(parents=True, exist_ok=True)
+        config = self.home / "config"  # Airflow can import from here
+        config.mkdir(parents=True, exist_ok=True)
+        (config / "sqlite_patience.py").write_text("connect_args = {'timeout': 60}\n")
         self._report("making Airflow's database")
         self.command("db", "migrate")
         for component in COMPONENTS:
@@ -289,6 +291,9 @@ def _settings(home: Path, dags_folder: Path, url: str) -> dict[str, str]:
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        # SQLite's own five seconds of waiting for another writer are too few for a busy machine.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS": "sqlite_patience.connect_args",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS_ASYNC": "sqlite_patience.connect_args",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         # Quick answers instead of the defaults for big installations.
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",

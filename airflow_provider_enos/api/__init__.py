@@ -1,5 +1,5 @@
 """
 What EnOS understands: values, messages, signatures, and the order of calls.
 
-Nothing here imports Airflow, opens a socket or reads a clock.
+Nothing here imports Airflow or opens a socket, and only the drivers in ``transport`` read a clock.
 """

@@ -22,7 +22,10 @@ from airflow_provider_enos.api.start_settings import StartSettings, parse_id
 SERVICE = "/streaming/v2.0"
 TOKEN_SERVICE = "/apim-token-service/v2.0/token"  # noqa: S105 - an address
 
-#: Longest text of points in one stage state call is 100,000 points (page get_stage_state).
+#: What the page save_pipeline wants in place of an ID that does not exist yet.
+NEW_PIPELINE = "null"
+
+#: Most points, counted as assets x points, of one stage state call (page get_stage_state).
 MAX_STAGE_POINTS = 100_000
 
 
@@ -68,7 +71,9 @@ def list_pipelines(
     request = _get("/streaming/pipelines", org_id, f"list the pipelines of {_org(org_id)}", query)
 
     def read(data: Any) -> PipelinePage:
-        if isinstance(data, list) and not any("pipelines" in row for row in data):
+        if isinstance(data, list) and not any(
+            isinstance(row, Mapping) and "pipelines" in row for row in data
+        ):
             data = {"pipelines": data}
         data = _object(data, request)
         rows = data.get("pipelines")
@@ -132,12 +137,21 @@ def save_pipeline(
     if not isinstance(configuration, Mapping):
         raise InvalidSettingError.of("configuration", configuration, "an object")
     if pipeline_id is None:
-        what, path_id = "save a new pipeline", "null"
+        what, path_id = "save a new pipeline", NEW_PIPELINE
     else:
         path_id = parse_id(pipeline_id, "pipeline_id")
         what = f"save pipeline {path_id}"
     request = _request("save", org_id, path_id, what, configuration)
-    return Call(request, lambda data: _saved_id(data) or pipeline_id or "")
+
+    def read(data: Any) -> str:
+        saved = _saved_id(data) or path_id
+        if saved == NEW_PIPELINE:
+            raise EnOSUnreadableAnswerError(
+                "no ID of the new pipeline in the answer", during=request.purpose
+            )
+        return saved
+
+    return Call(request, read)
 
 
 def reset_pipeline_offset(org_id: str, pipeline_id: str) -> Call[None]:

@@ -4,7 +4,8 @@ Everything that can go wrong between Airflow and EnOS.
     EnOSError
     ├── InvalidSettingError             an argument or a connection field is wrong
     ├── EnOSUnreachableError            the request never arrived               transient
-    │   └── EnOSCertificateError        TLS verification failed
+    │   ├── EnOSCertificateError        TLS verification failed
+    │   └── NoTokenError                no token could be had, so nothing was sent     transient
     ├── EnOSNoAnswerError               sent, but no usable answer  ambiguous, transient
     │   └── EnOSUnreadableAnswerError   empty, too large, not the JSON of EnOS
     ├── EnOSApiError                    EnOS answered with an error
@@ -14,7 +15,7 @@ Everything that can go wrong between Airflow and EnOS.
     │   ├── RepeatedRequestError        1001                                    transient
     │   ├── AccessDeniedError           403, 99403, 61106
     │   ├── InvalidRequestError         400, 413, 1004, 1202, 61102, 61105, 61107, 61176, 99400
-    │   ├── UnexpectedRedirectError     3xx
+    │   ├── WrongGatewayError           3xx, 404 without a known code
     │   ├── InvalidPipelineConfigError  61100
     │   ├── PipelineNotFoundError       61108, 99404
     │   ├── SaveFailedError             61112
@@ -28,8 +29,9 @@ Everything that can go wrong between Airflow and EnOS.
     │   └── StageStateError             61199
     ├── ConflictTimeoutError            other starts of the organization took too long
     ├── StatusTimeoutError              the pipeline did not get there in time
-    ├── PipelineFailedError             the pipeline ended in a failing status
-    └── TaskKilledError                 the task was killed while it waited
+    └── PipelineFailedError             the pipeline ended in a failing status
+
+    TaskKilledError                     the task was killed; not to be waited out like an EnOSError
 
 Three questions are answered by the class, so that the retry loops, the operators and the
 documentation cannot disagree:
@@ -149,7 +151,7 @@ class InvalidSettingError(EnOSError, ValueError):
     @classmethod
     def of(cls, field: str, given: object, allowed: str) -> Self:
         """Build the error from the three things that its reader needs."""
-        return cls(f"{field}: got {excerpt(repr(given), 100)}, allowed is {allowed}")
+        return cls(f"{excerpt(field, 200)}: got {excerpt(repr(given), 100)}, allowed is {allowed}")
 
 
 class EnOSUnreachableError(EnOSError):
@@ -168,6 +170,12 @@ class EnOSCertificateError(EnOSUnreachableError):
         "If the gateway has a private certificate authority, put the path of its bundle into "
         "'verify' of the Airflow connection."
     )
+
+
+class NoTokenError(EnOSUnreachableError):
+    """No access token could be had, so the request itself was not sent."""
+
+    advice = ""
 
 
 class EnOSNoAnswerError(EnOSError):
@@ -238,11 +246,14 @@ class InvalidRequestError(EnOSApiError):
     retryable = False
 
 
-class UnexpectedRedirectError(EnOSApiError):
-    """The gateway pointed somewhere else; a signed request does not follow."""
+class WrongGatewayError(EnOSApiError):
+    """No EnOS service at this address: 404, or a redirect, which a signed request never follows."""
 
     retryable = False
-    advice = "Put the final address (mind http and https) into the host of the Airflow connection."
+    advice = (
+        "Is the host of the Airflow connection the API gateway of EnOS, with the right scheme "
+        "(http or https), port and path?"
+    )
 
 
 class InvalidPipelineConfigError(EnOSApiError):
@@ -336,11 +347,11 @@ class StageStateError(EnOSApiError):
 
 
 class ConflictTimeoutError(EnOSError):
-    """Other starts of the organization were in the way for the whole ``conflict_timeout``."""
+    """Other starts of the organization were in the way all the time that the task had."""
 
     advice = (
         "EnOS allows one start at a time in an organization. See in the EnOS console who is "
-        "starting pipelines, or raise conflict_timeout."
+        "starting pipelines, or raise that limit."
     )
 
 
@@ -356,27 +367,29 @@ class PipelineFailedError(EnOSError):
     advice = "Look at the pipeline's run log in the EnOS console."
 
 
-class TaskKilledError(EnOSError):
+class TaskKilledError(Exception):
     """The task was killed while it waited; nothing more is sent."""
 
 
 _CLASS_OF_NAME = {cls.__name__: cls for cls in EnOSError._tree()}
 _CLASS_OF_CODE = {code: cls for cls in EnOSApiError._tree() for code in cls.codes}
 _CLASS_OF_HTTP_STATUS: dict[int, type[EnOSApiError]] = {
+    400: InvalidRequestError,
     401: AuthenticationError,
     403: AccessDeniedError,
-    400: InvalidRequestError,
+    404: WrongGatewayError,
     413: InvalidRequestError,
-    429: RateLimitedError,
 }
 
 
 def class_for(code: int | None, http_status: int) -> type[EnOSApiError]:
     """Return the most telling class for an error answer: by its code, else by HTTP status."""
+    if http_status == 429:
+        return RateLimitedError
     if code in _CLASS_OF_CODE:
         return _CLASS_OF_CODE[code]
     if 300 <= http_status < 400:
-        return UnexpectedRedirectError
+        return WrongGatewayError
     if http_status >= 500:
         return EnOSServerError
     return _CLASS_OF_HTTP_STATUS.get(http_status, EnOSApiError)

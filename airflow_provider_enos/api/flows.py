@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TypeVar
 
 from airflow_provider_enos.api import calls
@@ -32,20 +33,37 @@ T = TypeVar("T")
 PAGE_SIZE = 100
 MAX_PAGES = 1000
 
-#: How long trouble may last before a single call gives up.
-CALL_PATIENCE_SECONDS = 20.0
-
-#: How long trouble may last before a wait gives up: a gateway's restart must not fail a task.
-WAIT_PATIENCE_SECONDS = 300.0
+#: A page with fewer pipelines than EnOS's own default page size is the last one.
+DEFAULT_PAGE_SIZE = 10
 
 #: EnOS does not say whether its list is consistent: look again before a pipeline is called missing.
 SECOND_LOOK_SECONDS = 2.0
 
-#: Refused although the status that is read allows it: it has just changed. Ask once more.
-MAX_CONTRADICTIONS = 2
+#: Ours: how long the list may show an old status after an action; EnOS does not say.
+LIST_LAG_SECONDS = 15.0
 
 BACKOFF_BASE_SECONDS = 2.0
 BACKOFF_CAP_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """
+    How long trouble that passes is waited out.
+
+    :param seconds: How long the trouble itself may last.
+    :param deadline: When it must be over in any case, in seconds since 1970.
+    """
+
+    seconds: float
+    deadline: float = float("inf")
+
+
+#: For a single call.
+CALL_PATIENCE = Patience(20.0)
+
+#: For a wait: a gateway's restart must not fail a task.
+WAIT_PATIENCE = Patience(300.0)
 
 
 def full_jitter() -> Iterator[float]:
@@ -71,13 +89,12 @@ def once(call: Call[T]) -> Flow[T]:
         ) from None
 
 
-def ask(call: Call[T], *, patience_seconds: float = CALL_PATIENCE_SECONDS) -> Flow[T]:
+def ask(call: Call[T], patience: Patience = CALL_PATIENCE) -> Flow[T]:
     """
     Make a call; wait out trouble that passes.
 
     A call that may have been carried out is repeated only if that does no harm.
 
-    :param patience_seconds: How long the trouble may last.
     :raises EnOSError: the last one, when it did not pass or cannot pass.
     """
     pauses = full_jitter()
@@ -91,7 +108,7 @@ def ask(call: Call[T], *, patience_seconds: float = CALL_PATIENCE_SECONDS) -> Fl
             now = yield Now()
             troubled_since = now if troubled_since is None else troubled_since
             pause = max(next(pauses), error.retry_after_seconds or 0)
-            if now + pause > troubled_since + patience_seconds:
+            if now + pause > min(troubled_since + patience.seconds, patience.deadline):
                 raise
             yield Log("%s Trying again in %.1f s.", (error, pause))
         yield Sleep(pause)
@@ -102,32 +119,36 @@ def list_pipelines(
     *,
     is_system: bool = False,
     if_released: bool = True,
-    patience_seconds: float = CALL_PATIENCE_SECONDS,
-) -> Flow[list[Pipeline]]:
-    """Return all pipelines of one kind, page by page."""
+    until: str | None = None,
+    patience: Patience = CALL_PATIENCE,
+) -> Flow[dict[str, Pipeline]]:
+    """
+    Return the pipelines of one kind by ID, page by page.
+
+    :param until: Stop at the page that has this pipeline.
+    """
     found: dict[str, Pipeline] = {}
     for page_no in range(1, MAX_PAGES + 1):
-        page = yield from ask(
-            calls.list_pipelines(
-                org_id,
-                page_no=page_no,
-                page_size=PAGE_SIZE,
-                is_system=is_system,
-                if_released=if_released,
-            ),
-            patience_seconds=patience_seconds,
+        call = calls.list_pipelines(
+            org_id,
+            page_no=page_no,
+            page_size=PAGE_SIZE,
+            is_system=is_system,
+            if_released=if_released,
         )
-        known = len(found)
+        page = yield from ask(call, patience)
+        known, size = len(found), len(page.pipelines)
         found.update((pipeline.pipeline_id, pipeline) for pipeline in page.pipelines)
-        # EnOS does not say whether "count" counts the page or all, nor how large a page may be.
-        is_short = len(page.pipelines) < PAGE_SIZE and (page.count or 0) <= len(found)
-        if is_short or len(found) == known:
+        # EnOS does not say whether "count" counts the page or all; more than the page is all.
+        total = page.count if page.count is not None and page.count > size else None
+        is_last = size < DEFAULT_PAGE_SIZE if total is None else len(found) >= total
+        if is_last or until in found or len(found) == known:
             break
-    return list(found.values())
+    return found
 
 
 def find_pipeline(
-    org_id: str, pipeline_id: str, *, patience_seconds: float = CALL_PATIENCE_SECONDS
+    org_id: str, pipeline_id: str, patience: Patience = CALL_PATIENCE
 ) -> Flow[Pipeline]:
     """
     Return a released pipeline with its status, be it a user's or one of the system's.
@@ -137,11 +158,10 @@ def find_pipeline(
     for is_second_look in (False, True):
         for is_system in (False, True):
             pipelines = yield from list_pipelines(
-                org_id, is_system=is_system, patience_seconds=patience_seconds
+                org_id, is_system=is_system, until=pipeline_id, patience=patience
             )
-            for pipeline in pipelines:
-                if pipeline.pipeline_id == pipeline_id:
-                    return pipeline
+            if pipeline_id in pipelines:
+                return pipelines[pipeline_id]
         if not is_second_look:
             yield Sleep(SECOND_LOOK_SECONDS)
     raise PipelineNotFoundError(
@@ -156,76 +176,98 @@ def wait_for_status(
     target: str,
     *,
     deadline: float,
+    limit: str,
     poll_interval_seconds: float,
 ) -> Flow[PipelineStatus]:
     """
     Wait until a pipeline whose start or stop EnOS has accepted shows ``target``.
 
-    The list may show the old status for a while. STOPPED is a failure of a start only after another
-    status was seen; a status that nobody documented means that something is under way.
+    The list may show the status from before for a while: STOPPED is a failure of a start only after
+    another status was seen, a status of failure only then or when it stays. A status that nobody
+    documented means that something is under way.
 
     :param deadline: Seconds since 1970.
-    :raises PipelineFailedError: the status says that it failed.
+    :param limit: What the user calls the deadline.
+    :raises PipelineFailedError: the pipeline failed.
     :raises StatusTimeoutError: the deadline has passed.
     """
     what = f"pipeline {pipeline_id} of organization {org_id}"
-    seen: PipelineStatus | None = None
+    patience = Patience(WAIT_PATIENCE.seconds, deadline)
+    begun = yield Now()
+    statuses: list[PipelineStatus] = []
     while True:
-        pipeline = yield from find_pipeline(
-            org_id, pipeline_id, patience_seconds=WAIT_PATIENCE_SECONDS
-        )
-        status = pipeline.status
-        if status != seen:
-            yield Log("Pipeline %s: %s -> %s", (pipeline_id, seen or "accepted", status))
+        status = (yield from find_pipeline(org_id, pipeline_id, patience)).status
+        if not statuses or status != statuses[-1]:
+            before = statuses[-1] if statuses else "accepted"
+            yield Log("Pipeline %s: %s -> %s", (pipeline_id, before, status))
+            statuses.append(status)
         if status == target:
             return status
-        has_stopped = status == "STOPPED" and seen not in (None, "STOPPED")
-        if status.has_failed or has_stopped:
-            raise PipelineFailedError(f"{what} is {status}, awaited was {target}.")
-        seen = status
         now = yield Now()
+        is_news = len(statuses) > 1
+        has_failed = status.has_failed and (is_news or now >= begun + LIST_LAG_SECONDS)
+        if has_failed or (status == "STOPPED" and is_news):
+            raise PipelineFailedError(f"{what} is {status}, awaited was {target}.")
         if now >= deadline:
-            raise StatusTimeoutError(f"{what} is still {status}; its time to be {target} is over.")
+            raise StatusTimeoutError(
+                f"{what} is still {status}, awaited was {target}, and {limit} is over."
+            )
         yield Sleep(min(poll_interval_seconds, deadline - now))
 
 
 def stop_pipeline(
-    org_id: str, pipeline_id: str, *, deadline: float, poll_interval_seconds: float
+    org_id: str,
+    pipeline_id: str,
+    *,
+    deadline: float,
+    limit: str,
+    poll_interval_seconds: float,
+    started_at: float = 0.0,
 ) -> Flow[PipelineStatus]:
     """
     Stop a pipeline and wait until it is STOPPED; one that is stopped already is left as it is.
 
     A pipeline that is between two statuses is stopped when it has arrived at one.
 
+    :param started_at: When EnOS accepted a start, in seconds since 1970: for a while after it the
+        list may still say that the pipeline does not run.
+
     :param deadline: Seconds since 1970.
+    :param limit: What the user calls the deadline.
     :raises PipelineStateError: its status does not allow a stop.
     :raises StatusTimeoutError: the deadline has passed.
     """
-    contradictions = 0
+    patience = Patience(WAIT_PATIENCE.seconds, deadline)
+    refused_since: float | None = None
     while True:
         try:
-            yield from ask(calls.stop_pipeline(org_id, pipeline_id))
+            yield from ask(calls.stop_pipeline(org_id, pipeline_id), patience)
             break
         except EnOSError as error:
             if not (error.ambiguous or isinstance(error, PipelineStateError)):
                 raise
-            pipeline = yield from find_pipeline(org_id, pipeline_id)
-            if pipeline.status == "STOPPED":
-                break
-            if pipeline.status in ("RUNNING", "PAUSED") and not error.ambiguous:
-                contradictions += 1
-            elif not (error.ambiguous or pipeline.status.is_in_transition):
-                raise
+            status = (yield from find_pipeline(org_id, pipeline_id, patience)).status
             now = yield Now()
-            if contradictions >= MAX_CONTRADICTIONS or now >= deadline:
+            is_stale = now < started_at + LIST_LAG_SECONDS and not status.is_running
+            if status == "STOPPED" and not is_stale:
+                return status
+            if status in ("RUNNING", "PAUSED") and not (error.ambiguous or is_stale):
+                # Refused, though the status allows it: it has just changed.
+                refused_since = now if refused_since is None else refused_since
+                is_hopeless = now >= refused_since + LIST_LAG_SECONDS
+            else:
+                is_hopeless = not (error.ambiguous or is_stale or status.is_in_transition)
+            if is_hopeless or now >= deadline:
                 raise
-            yield Sleep(min(poll_interval_seconds, deadline - now))
+            pause = max(poll_interval_seconds, error.retry_after_seconds or 0)
+            yield Sleep(min(pause, deadline - now))
     return (
         yield from wait_for_status(
             org_id,
             pipeline_id,
             "STOPPED",
             deadline=deadline,
+            limit=limit,
             poll_interval_seconds=poll_interval_seconds,
         )
     )

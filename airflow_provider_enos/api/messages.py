@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode
 from airflow_provider_enos.api.errors import (
     EnOSApiError,
     EnOSUnreadableAnswerError,
-    RateLimitedError,
+    InvalidSettingError,
     class_for,
     excerpt,
 )
@@ -51,7 +51,7 @@ class Request:
     path: str
     purpose: str
     query: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     repeatable: bool = False
     signed: bool = True
@@ -72,7 +72,7 @@ class Answer:
     """
 
     status: int
-    body: bytes
+    body: bytes = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -85,8 +85,17 @@ class Call(Generic[T]):
 
 
 def json_body(value: Mapping[str, Any]) -> bytes:
-    """Serialise a body once: the signature covers these very bytes."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    """
+    Serialize a body once: the signature covers these very bytes.
+
+    :raises InvalidSettingError: a text in it holds half a character (JSON's escapes allow that).
+    """
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        half = text[error.start : error.end]
+        raise InvalidSettingError.of("request body", half, "text that UTF-8 can write") from None
 
 
 def read_data(request: Request, answer: Answer) -> Any:
@@ -102,7 +111,7 @@ def read_data(request: Request, answer: Answer) -> Any:
         return envelope.get("data")
     if code is None and answer.status < 300:
         raise EnOSUnreadableAnswerError(
-            f"the answer is not the JSON of EnOS: {_begin_of(answer.body)}",
+            f"the answer is not the JSON of EnOS: {_begin_of(answer.body, request)}",
             during=request.purpose,
             http_status=answer.status,
         )
@@ -117,7 +126,7 @@ def require_size(body: bytes | bytearray, request: Request, http_status: int) ->
     """
     if len(body) > MAX_ANSWER_BYTES:
         raise EnOSUnreadableAnswerError(
-            f"the answer is larger than {MAX_ANSWER_BYTES} bytes: {_begin_of(bytes(body[:1000]))}",
+            f"more than {MAX_ANSWER_BYTES} bytes: {_begin_of(bytes(body[:1000]), request)}",
             during=request.purpose,
             http_status=http_status,
         )
@@ -125,9 +134,7 @@ def require_size(body: bytes | bytearray, request: Request, http_status: int) ->
 
 def token_was_rejected(answer: Answer) -> bool:
     """Whether the gateway did not accept the token: nothing was carried out, get a new one."""
-    return answer.status == 401 or (
-        answer.status != 403 and _code(_envelope(answer)) in TOKEN_REJECTED_CODES
-    )
+    return answer.status == 401 or _code(_envelope(answer)) in TOKEN_REJECTED_CODES
 
 
 def retry_after_seconds(answer: Answer) -> float | None:
@@ -148,13 +155,13 @@ def _error(
     request: Request, answer: Answer, envelope: Mapping[str, Any], code: int | None
 ) -> EnOSApiError:
     message = envelope.get("msg") or envelope.get("message") or envelope.get("error")
-    error_class = RateLimitedError if answer.status == 429 else class_for(code, answer.status)
+    text = f'EnOS answered "{excerpt(str(message))}"' if message else None
     location = answer.headers.get("location")
     if 300 <= answer.status < 400 and location:
-        message = f"the gateway redirects to {location.split('?')[0]}"
+        text = f'the gateway redirects to "{excerpt(location.split("?")[0])}"'
     request_id = envelope.get("requestId", envelope.get("request_id"))
-    return error_class(
-        f"EnOS answered {excerpt(str(message))!r}" if message else _begin_of(answer.body),
+    return class_for(code, answer.status)(
+        text or _begin_of(answer.body, request),
         during=request.purpose,
         code=code,
         http_status=answer.status,
@@ -179,15 +186,17 @@ def _code(envelope: Mapping[str, Any] | None) -> int | None:
     return None
 
 
-def _begin_of(body: bytes) -> str:
+def _begin_of(body: bytes, request: Request) -> str:
     if not body.strip():
         return "an empty answer"
-    return f"an answer that begins with {excerpt(body[:1000].decode(errors='replace'))!r}"
+    if not request.signed:
+        return "an answer that may hold a token and is not shown"
+    return f'an answer that begins with "{excerpt(body[:1000].decode(errors="replace"))}"'
 
 
 def _date(text: str) -> datetime | None:
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return date if date.tzinfo else date.replace(tzinfo=UTC)

@@ -156,6 +156,11 @@ def as_int(value: object) -> int | None:
     try:
         return int(str(value))
     except ValueError:
+        pass
+    try:
+        number = float(str(value))
+        return int(number) if number.is_integer() else None
+    except ValueError:
         return None
 
 

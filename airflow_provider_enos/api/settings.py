@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -89,19 +90,30 @@ def _text(value: object) -> str | None:
 
 def _gateway_url(field_name: str, host: str | None, port: int | None) -> str:
     allowed = "the address of the EnOS API gateway, e.g. https://apim.example.com"
-    text = (host or "").strip().rstrip("/")
+    text = (host or "").strip()
+    if re.match(r"https?:(?!//[^/])", text, re.IGNORECASE):
+        raise InvalidSettingError(f"{field_name}: no address, allowed is {allowed}")
     if not text:
         raise InvalidSettingError.of(field_name, host, allowed)
     try:
-        parts = urlsplit(text if "://" in text else f"https://{text}")
+        parts = urlsplit((text if "://" in text else f"https://{text}").rstrip("/"))
         in_host = parts.port
-    except ValueError as error:
-        raise InvalidSettingError(f"{field_name}: {error}, allowed is {allowed}") from None
+    except ValueError:
+        # Not repeated, nor Python's words for it: they may hold a password.
+        raise InvalidSettingError(f"{field_name}: no address, allowed is {allowed}") from None
     if parts.username is not None or parts.password is not None:
         # Not repeated: it may hold a password.
         raise InvalidSettingError(f"{field_name}: it holds credentials, allowed is {allowed}")
     good = parts.scheme in ("http", "https") and parts.hostname
-    if not good or parts.query or parts.fragment or not text.isprintable() or " " in text:
+    has_port = in_host != 0 and not parts.netloc.endswith(":")
+    if (
+        not good
+        or not has_port
+        or parts.query
+        or parts.fragment
+        or not text.isprintable()
+        or " " in text
+    ):
         raise InvalidSettingError.of(field_name, host, allowed)
     suffix = f":{port}" if port and not in_host else ""
     return f"{parts.scheme}://{parts.netloc}{suffix}{parts.path}"
@@ -111,7 +123,7 @@ def _console_url(field_name: str, template: str | None) -> str | None:
     if template is None:
         return None
     filled = _fill(template, pipeline_id="p", org_id="o")
-    if urlsplit(filled).scheme not in ("http", "https") or "{" in filled:
+    if not _is_address(filled) or "{" in filled:
         raise InvalidSettingError.of(
             field_name, template, "an http(s) address with {pipeline_id} and {org_id} in it"
         )
@@ -140,11 +152,18 @@ def _verify(field_name: str, value: object) -> bool | str:
 def _proxy(field_name: str, value: str | None) -> str | None:
     if value is None:
         return None
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not _is_address(value):
         # Not repeated: it may hold a password.
         raise InvalidSettingError(f"{field_name}: allowed is a URL like http://proxy.example:3128")
     return value
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # no such port, no such IPv6 address
+        return False
 
 
 def _timeout(field_name: str, value: object) -> float:

@@ -68,11 +68,9 @@ class StartTerms:
         """Until when EnOS must have accepted the start."""
         return self.capped(self.conflict_deadline)
 
-    @property
-    def acceptance_limit(self) -> str:
-        """The name, in the user's words, of what sets :attr:`acceptance_deadline`."""
-        is_conflict = self.acceptance_deadline == self.conflict_deadline
-        return "conflict_timeout" if is_conflict else "execution_timeout"
+    def limit(self, moment: float, name: str) -> str:
+        """Return what the user calls ``capped(moment)``: ``name``, or ``execution_timeout``."""
+        return name if self.capped(moment) == moment else "execution_timeout"
 
 
 @dataclass(slots=True)
@@ -82,14 +80,19 @@ class StartProgress:
 
     :param attempts: Start requests sent.
     :param conflicts: How many of them EnOS refused because of another start (61121).
-    :param accepted: EnOS accepted a start of ours.
+    :param accepted_at: When EnOS accepted a start of ours, in seconds since 1970.
     :param ambiguous: A start, of this or of an earlier try, may have been accepted.
     """
 
     attempts: int = 0
     conflicts: int = 0
-    accepted: bool = False
+    accepted_at: float | None = None
     ambiguous: bool = False
+
+    @property
+    def may_have_started(self) -> bool:
+        """Whether the pipeline may run because of this task."""
+        return self.accepted_at is not None or self.ambiguous
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +162,13 @@ def start(
     status: str | None = found
     if terms.wait_for_running and not (found and found.is_running):
         now = yield Now()
+        deadline = now + terms.start_timeout_seconds
         status = yield from flows.wait_for_status(
             org_id,
             settings.pipeline_id,
             "RUNNING",
-            deadline=terms.capped(now + terms.start_timeout_seconds),
+            deadline=terms.capped(deadline),
+            limit=terms.limit(deadline, "start_timeout"),
             poll_interval_seconds=terms.poll_interval_seconds,
         )
     now = yield Now()
@@ -192,7 +197,7 @@ def _until_accepted(
             if status is not None:
                 return status
             continue
-        progress.accepted = True
+        progress.accepted_at = yield Now()
         yield Log(
             "EnOS accepted the start of pipeline %s (attempt %d, %d conflicts).",
             (settings.pipeline_id, progress.attempts, progress.conflicts),
@@ -210,7 +215,7 @@ class _Refusals:
         self._pipeline_id = pipeline_id
         self._terms = terms
         self._progress = progress
-        self._contradictions = 0
+        self._refused_since: float | None = None
         self._conflict_pauses: Iterator[float] = flows.full_jitter()
         self._trouble_pauses: Iterator[float] = flows.full_jitter()
         self._troubled_since: float | None = None
@@ -233,16 +238,17 @@ class _Refusals:
 
     def _after_conflict(self, refusal: StartInProgressError) -> Flow[None]:
         """Pause, or give up when the next attempt would come too late."""
-        self._troubled_since = None
+        self._troubled_since = self._refused_since = None
         self._progress.conflicts += 1
         now = yield Now()
         left = self._terms.acceptance_deadline - now
         pause = max(next(self._conflict_pauses), refusal.retry_after_seconds or 0)
         conflicts = self._progress.conflicts
+        limit = self._terms.limit(self._terms.conflict_deadline, "conflict_timeout")
         if pause >= left:
             raise ConflictTimeoutError(
                 f"EnOS refused {conflicts} times because somebody else in the organization was "
-                f"starting a pipeline, and {self._terms.acceptance_limit} is over",
+                f"starting a pipeline, and {limit} is over",
                 during=refusal.during,
                 code=refusal.code,
             ) from refusal
@@ -260,9 +266,16 @@ class _Refusals:
             raise refusal from None  # it was never released: no status to read
         if status.is_running or status.is_in_transition:
             return status
-        self._contradictions += 1
-        if status.has_failed or self._contradictions >= flows.MAX_CONTRADICTIONS:
+        # The status that was read allows a start: it has just changed, or the list is late.
+        now = yield Now()
+        if self._refused_since is None:
+            self._refused_since = now
+        pause = min(self._terms.poll_interval_seconds, flows.LIST_LAG_SECONDS)
+        is_late = now + pause > self._refused_since + flows.LIST_LAG_SECONDS
+        is_failure = status.has_failed and not self._progress.ambiguous
+        if is_failure or is_late or now + pause > self._terms.acceptance_deadline:
             raise refusal
+        yield Sleep(pause)
         return None
 
     def _after_trouble(self, error: EnOSError) -> Flow[None]:
@@ -271,7 +284,7 @@ class _Refusals:
         if self._troubled_since is None:
             self._troubled_since = now
             self._trouble_pauses = flows.full_jitter()
-        patience_end = self._troubled_since + flows.WAIT_PATIENCE_SECONDS
+        patience_end = self._troubled_since + flows.WAIT_PATIENCE.seconds
         left = min(patience_end, self._terms.acceptance_deadline) - now
         pause = max(next(self._trouble_pauses), error.retry_after_seconds or 0)
         if pause >= left:
@@ -284,7 +297,6 @@ class _Refusals:
         return status if status.is_running or status.is_in_transition else None
 
     def _status(self) -> Flow[PipelineStatus]:
-        pipeline = yield from flows.find_pipeline(
-            self._org_id, self._pipeline_id, patience_seconds=flows.WAIT_PATIENCE_SECONDS
-        )
+        patience = flows.Patience(flows.WAIT_PATIENCE.seconds, self._terms.acceptance_deadline)
+        pipeline = yield from flows.find_pipeline(self._org_id, self._pipeline_id, patience)
         return pipeline.status

@@ -23,6 +23,8 @@ DEFAULT_KAFKA_RATE = 1000
 #: Nobody documents a limit; this one (Java's largest int) only catches slips of the hand.
 MAX_NUMBER = 2**31 - 1
 
+_CU = f"a number of CU above 0, at most {MAX_NUMBER}"
+
 
 class ExecutionMode(IntEnum):
     """How a pipeline runs; it decides which of the organization's resources are used."""
@@ -52,7 +54,9 @@ def parse_kafka_rate(value: object, path: str = "kafka_rate") -> int:
 
     :raises InvalidSettingError: for anything else.
     """
-    return _whole_number(value, path, "a whole number of records per second, at least 1")
+    return _whole_number(
+        value, path, f"a whole number of records per second from 1 to {MAX_NUMBER}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +79,14 @@ class YarnConfig:
         given = _object(value, path, ("workerCount", "master", "slave"))
         return cls(
             worker_count=_optional(
-                _whole_number, given, "workerCount", path, "a number of workers"
+                _whole_number,
+                given,
+                "workerCount",
+                path,
+                f"a number of workers from 1 to {MAX_NUMBER}",
             ),
-            master=_optional(_number, given, "master", path, "a number of CU above 0"),
-            slave=_optional(_number, given, "slave", path, "a number of CU above 0"),
+            master=_optional(_number, given, "master", path, _CU),
+            slave=_optional(_number, given, "slave", path, _CU),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -129,7 +137,7 @@ class ResourceConfig:
         given = _object(value, path, ("server", "yarn", "advanced"))
         yarn, advanced = given.get("yarn"), given.get("advanced")
         config = cls(
-            server=_optional(_number, given, "server", path, "a number of CU above 0"),
+            server=_optional(_number, given, "server", path, _CU),
             yarn=None if yarn is None else YarnConfig.parse(yarn, f"{path}.yarn"),
             advanced=_spark_parameters(advanced, f"{path}.advanced"),
         )
@@ -250,6 +258,7 @@ def _object(value: object, path: str, names: Sequence[str]) -> Mapping[str, Any]
         raise InvalidSettingError.of(path, value, allowed)
     for name in value:
         if name not in names:
+            allowed = f"one of the names {', '.join(names)}"
             raise InvalidSettingError.of(f"{path}.{name}", value[name], allowed)
     return value
 
@@ -269,20 +278,18 @@ def _spark_parameters(value: object, path: str) -> dict[str, str]:
     if isinstance(value, Mapping):
         pairs = [(name, item, f"{path}.{name}") for name, item in value.items()]
     elif isinstance(value, Sequence) and not isinstance(value, str):
-        pairs = []
-        for number, row in enumerate(value):
-            where = f"{path}[{number}]"
-            row = _object(row, where, ("key", "value"))
-            pairs.append((row.get("key"), row.get("value"), f"{where}.value"))
+        rows = [(f"{path}[{n}]", row) for n, row in enumerate(value)]
+        checked = [(where, _object(row, where, ("key", "value"))) for where, row in rows]
+        pairs = [(row.get("key"), row.get("value"), where) for where, row in checked]
     else:
         allowed = 'a list of {"key", "value"} or an object of Spark parameters'
         raise InvalidSettingError.of(path, value, allowed)
     found: dict[str, str] = {}
     for name, item, where in pairs:
-        if not isinstance(name, str) or not name.strip():
-            raise InvalidSettingError.of(path, name, "the name of a Spark parameter as the key")
+        if not isinstance(name, str) or not name.strip() or not _is_sendable(name):
+            raise InvalidSettingError.of(where, name, "the name of a Spark parameter as the key")
         if name in found:
-            raise InvalidSettingError.of(where, item, f"{name!r} once")
+            raise InvalidSettingError.of(where, name, "each key once")
         found[name] = _spark_value(item, where)
     return found
 
@@ -290,6 +297,11 @@ def _spark_parameters(value: object, path: str) -> dict[str, str]:
 def _spark_value(value: object, path: str) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, str | int | float):
+    if isinstance(value, int | float) or (isinstance(value, str) and _is_sendable(value)):
         return str(value)
     raise InvalidSettingError.of(path, value, "a text, a number, true or false")
+
+
+def _is_sendable(text: str) -> bool:
+    """Whether it is text that UTF-8 can write: JSON's escapes can make half a character."""
+    return text.encode(errors="replace").decode() == text

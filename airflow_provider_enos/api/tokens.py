@@ -6,6 +6,7 @@ Access tokens: fetched by one caller at a time, renewed early, kept in memory on
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Generator
 from concurrent.futures import Future
@@ -13,7 +14,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from airflow_provider_enos.api import calls
-from airflow_provider_enos.api.errors import EnOSApiError, EnOSError, RepeatedRequestError
+from airflow_provider_enos.api.errors import (
+    EnOSApiError,
+    EnOSError,
+    NoTokenError,
+    RepeatedRequestError,
+)
 from airflow_provider_enos.api.messages import Answer, Call, Request, read_data, token_was_rejected
 from airflow_provider_enos.api.settings import EnOSSettings
 from airflow_provider_enos.api.signing import signed_headers
@@ -30,7 +36,7 @@ RENEWAL_PAUSE_SECONDS = 10.0
 #: EnOS refuses a token request that it saw before (1001): processes that asked in the same
 #: millisecond. A later time stamp makes it another request.
 REPEATED_REQUEST_TRIES = 5
-REPEATED_REQUEST_PAUSE_SECONDS = 0.005
+REPEATED_REQUEST_MAX_PAUSE_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +91,27 @@ class TokenCache:
 
     def _renew(self, settings: EnOSSettings, held: _Held | None, fetch: Future[None]) -> Flow[str]:
         error: EnOSError | None = None
+        renewed: _Held | None = None
         try:
-            held = yield from _fetched(settings, held)
+            renewed = yield from _fetched(settings, held)
         except EnOSError as failure:
             now = yield Now()
             if held is None or now >= held.expires_at:
-                held, error = None, failure
+                error = failure
                 raise
-            held = replace(held, renew_at=min(now + RENEWAL_PAUSE_SECONDS, held.expires_at))
+            renewed = replace(held, renew_at=min(now + RENEWAL_PAUSE_SECONDS, held.expires_at))
         finally:
             # Also when the caller was killed: the others must not wait for it.
             with self._lock:
-                self._held, self._fetch = held, None
+                self._fetch = None
+                # An old token that could not be renewed may have been rejected meanwhile.
+                if renewed and (renewed.value != (held and held.value) or self._held is held):
+                    self._held = renewed
             if error is not None:
                 fetch.set_exception(error)
             else:
                 fetch.set_result(None)
-        return held.value
+        return renewed.value
 
 
 def _fetched(settings: EnOSSettings, held: _Held | None) -> Flow[_Held]:
@@ -129,7 +139,8 @@ def _ask(settings: EnOSSettings, refresh: str | None) -> Flow[_Held]:
         except RepeatedRequestError:
             if not tries_left:
                 raise
-            yield Sleep(REPEATED_REQUEST_PAUSE_SECONDS)
+            pause = random.uniform(0.001, REPEATED_REQUEST_MAX_PAUSE_SECONDS)  # noqa: S311
+            yield Sleep(pause)
         else:
             life = token.expires_in_seconds
             lead = min(life / 10, MAX_RENEWAL_LEAD_SECONDS)
@@ -177,7 +188,7 @@ def signed(flow: Flow[T], settings: EnOSSettings, cache: TokenCache) -> Generato
 
 def _send_signed(request: Request, settings: EnOSSettings, cache: TokenCache) -> Flow[Answer]:
     for is_last in (False, True):
-        token = yield from cache.token(settings)
+        token = yield from _token(request, settings, cache)
         now = yield Now()
         headers = signed_headers(
             token=token,
@@ -191,3 +202,20 @@ def _send_signed(request: Request, settings: EnOSSettings, cache: TokenCache) ->
             return answer
         cache.drop(token)
     raise AssertionError("unreachable")
+
+
+def _token(request: Request, settings: EnOSSettings, cache: TokenCache) -> Flow[str]:
+    try:
+        return (yield from cache.token(settings))
+    except EnOSError as error:
+        if not error.ambiguous:
+            raise
+        # What may have happened at the token service says nothing of the request itself.
+        raise NoTokenError(
+            f"no access token: {error.message.rstrip('.')}. {error.advice}".strip(),
+            during=request.purpose,
+            code=error.code,
+            http_status=error.http_status,
+            request_id=error.request_id,
+            retry_after_seconds=error.retry_after_seconds,
+        ) from error

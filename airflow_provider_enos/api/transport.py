@@ -65,7 +65,7 @@ class BlockingIO(Protocol):
         """Send a signed request and return the answer."""
 
     def sleep(self, seconds: float) -> None:
-        """Sleep, or raise an :class:`EnOSError` when the task is killed meanwhile."""
+        """Sleep, or end the flow with ``TaskKilledError`` when the task is killed meanwhile."""
 
     def log(self, message: str, *arguments: object) -> None:
         """Write one line."""
@@ -141,5 +141,6 @@ def _at_once(step: Step, io: BlockingIO | AsyncIO) -> Any:
         case Now():
             return time.time()
         case Log(message, arguments):
-            io.log(message, *arguments)
-    return None
+            return io.log(message, *arguments)
+        case _:
+            raise AssertionError(f"no step: {step!r}")

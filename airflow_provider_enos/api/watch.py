@@ -104,14 +104,15 @@ def watch(org_id: str, pipeline_id: str, rule: StatusRule, plan: PollPlan) -> Fl
     Look until a status decides and return it; the rule says whether it is a good one.
 
     :raises StatusTimeoutError: the deadline has passed.
-    :raises EnOSError: EnOS cannot be asked, unless ``silent_fail``.
+    :raises EnOSError: EnOS cannot be asked; with ``silent_fail`` only if that cannot pass.
     """
+    patience = flows.Patience(flows.WAIT_PATIENCE.seconds, plan.deadline)
     seen: PipelineStatus | None = None
     for pause in plan.pauses():
         try:
-            pipeline = yield from flows.find_pipeline(org_id, pipeline_id)
+            pipeline = yield from flows.find_pipeline(org_id, pipeline_id, patience)
         except EnOSError as error:
-            if not plan.silent_fail:
+            if not (plan.silent_fail and error.retryable):
                 raise
             yield Log("Looking again, since silent_fail is set: %s", (error,))
         else:

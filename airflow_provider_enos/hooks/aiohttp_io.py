@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable
-from functools import cache
 from typing import Self
 
 import aiohttp
@@ -41,15 +39,14 @@ class AiohttpIO:
     """
 
     def __init__(self, settings: EnOSSettings, log: Callable[..., None]) -> None:
-        self._gateway_url = settings.gateway_url
-        self._network = Network.of(settings)
+        self._settings = settings
         self.log = log
 
     async def __aenter__(self) -> Self:
-        # Reading a CA bundle takes tens of milliseconds, too long for an event loop.
-        context = await asyncio.to_thread(_tls_context, self._network.ca_bundle)
+        # Loading certificates takes tens of milliseconds, too long for an event loop.
+        self._network = await asyncio.to_thread(Network.of, self._settings)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=context),
+            connector=aiohttp.TCPConnector(ssl=self._network.tls),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": USER_AGENT, "Accept": "application/json"},
             timeout=aiohttp.ClientTimeout(
@@ -59,6 +56,8 @@ class AiohttpIO:
             # Else a request without a body would get a Content-Type of aiohttp's own.
             skip_auto_headers=("Content-Type",),
         )
+        # How often a request is sent is for the flow to say; aiohttp has no public switch for it.
+        self._session._retry_connection = False
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -74,7 +73,7 @@ class AiohttpIO:
         try:
             async with self._session.request(
                 request.method,
-                URL(self._gateway_url + request.target, encoded=True),
+                URL(self._settings.gateway_url + request.target, encoded=True),
                 data=request.body or None,
                 headers=request.headers,
                 allow_redirects=False,
@@ -87,20 +86,6 @@ class AiohttpIO:
             raise _translated(error, request.purpose) from error
 
 
-@cache
-def _tls_context(ca_bundle: str | bool | None) -> ssl.SSLContext:
-    if ca_bundle is False:
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return context
-    # The same default as requests: the certificates that certifi brings.
-    from certifi import where  # noqa: PLC0415 - not needed in a triggerer with its own bundle
-
-    path = str(ca_bundle or where())
-    return ssl.create_default_context(cafile=path)
-
-
 async def _body(response: aiohttp.ClientResponse, request: Request) -> bytes:
     body = bytearray()
     async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
@@ -111,6 +96,9 @@ async def _body(response: aiohttp.ClientResponse, request: Request) -> bytes:
 
 def _translated(error: Exception, purpose: str) -> EnOSError:
     text = excerpt(str(error) or type(error).__name__).rstrip(".")
+    if isinstance(error, aiohttp.ClientResponseError):
+        # Its own text has the proxy's address, password included.
+        text = f"the proxy answered {error.status} {excerpt(error.message)}"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return EnOSCertificateError(f"{text}.", during=purpose)
     if isinstance(error, _NEVER_SENT):

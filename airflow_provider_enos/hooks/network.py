@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
+import ssl
+from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Self
 from urllib.parse import urlsplit
@@ -13,11 +15,14 @@ from urllib.request import (  # type: ignore[attr-defined]  # typeshed lacks the
     proxy_bypass_environment,
 )
 
+from certifi import where
+
 from airflow_provider_enos.api.errors import InvalidSettingError
 from airflow_provider_enos.api.settings import EnOSSettings
 
 #: A host that does not answer at all shows sooner than one that thinks.
 MAX_CONNECT_TIMEOUT_SECONDS = 10.0
+CONNECT_SHARE_OF_TIMEOUT = 0.9
 
 USER_AGENT = f"airflow-provider-enos/{version('airflow-provider-enos')}"
 
@@ -29,45 +34,68 @@ class Network:
     """
     How to reach the gateway.
 
-    :param ca_bundle: Path of the CA bundle, ``None`` for the client's own, ``False`` for no
-        verification.
+    :param ca_bundle: File or folder of the trusted certificates; ``None`` for no verification.
+    :param tls: The same, loaded.
     :param proxy: The connection's proxy, else that of the environment (``HTTPS_PROXY``,
         ``NO_PROXY`` ...).
     """
 
-    ca_bundle: str | bool | None
-    proxy: str | None
+    ca_bundle: str | None
+    tls: ssl.SSLContext = field(repr=False)
+    proxy: str | None = field(repr=False)
     connect_timeout_seconds: float
     total_timeout_seconds: float
 
     @classmethod
     def of(cls, settings: EnOSSettings) -> Self:
         """
-        Work it out.
+        Work it out; reads files, so not on an event loop.
 
-        :raises InvalidSettingError: the CA bundle does not exist.
+        :raises InvalidSettingError: there is no CA bundle at the path given.
         """
-        ca_bundle: str | bool | None
-        if settings.verify is True:
-            # The variables that requests reads; aiohttp reads none.
-            ca_bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-        else:
-            ca_bundle = settings.verify
-        if ca_bundle is False:
-            log.warning(
-                "TLS certificates of %s are NOT verified ('verify' of the Airflow connection).",
-                settings.gateway_url,
-            )
-        elif ca_bundle and not os.path.exists(str(ca_bundle)):
-            raise InvalidSettingError.of("verify", ca_bundle, "the path of an existing CA bundle")
+        ca_bundle = _ca_bundle(settings)
+        try:
+            modified_at = os.stat(ca_bundle).st_mtime if ca_bundle else 0.0
+            tls = _tls_context(ca_bundle, modified_at)
+        except OSError:  # also what ssl raises
+            allowed = "true, false or the path of a CA bundle (PEM file or folder)"
+            raise InvalidSettingError.of("verify", ca_bundle, allowed) from None
+        timeout = settings.request_timeout_seconds
         return cls(
-            ca_bundle=ca_bundle or (None if ca_bundle is not False else False),
+            ca_bundle=ca_bundle,
+            tls=tls,
             proxy=settings.proxy or _environment_proxy(settings.gateway_url),
             connect_timeout_seconds=min(
-                settings.request_timeout_seconds, MAX_CONNECT_TIMEOUT_SECONDS
+                timeout * CONNECT_SHARE_OF_TIMEOUT, MAX_CONNECT_TIMEOUT_SECONDS
             ),
-            total_timeout_seconds=settings.request_timeout_seconds,
+            total_timeout_seconds=timeout,
         )
+
+
+def _ca_bundle(settings: EnOSSettings) -> str | None:
+    if settings.verify is False:
+        log.warning(
+            "TLS certificates of %s are NOT verified ('verify' of the Airflow connection).",
+            settings.gateway_url,
+        )
+        return None
+    if isinstance(settings.verify, str):
+        return settings.verify
+    # What requests does by itself; aiohttp would take the system's certificates.
+    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or where()
+
+
+@lru_cache(maxsize=16)
+def _tls_context(ca_bundle: str | None, modified_at: float) -> ssl.SSLContext:
+    """Load the certificates, anew when they have changed."""
+    if ca_bundle is None:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    if os.path.isdir(ca_bundle):
+        return ssl.create_default_context(capath=ca_bundle)
+    return ssl.create_default_context(cafile=ca_bundle)
 
 
 def _environment_proxy(gateway_url: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from http.cookiejar import DefaultCookiePolicy
 from queue import Empty, SimpleQueue
 
 import requests
@@ -111,7 +112,8 @@ def _session(network: Network) -> requests.Session:
     session = requests.Session()
     # Proxies and CA bundles of the environment are in `network`; a netrc must not sign for us.
     session.trust_env = False
-    session.verify = True if network.ca_bundle is None else network.ca_bundle
+    session.verify = network.ca_bundle or False
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.headers["User-Agent"] = USER_AGENT
     session.headers["Accept"] = "application/json"
     if network.proxy:
@@ -121,7 +123,8 @@ def _session(network: Network) -> requests.Session:
 
 def _body(response: requests.Response, deadline: float, request: Request) -> bytes:
     body = bytearray()
-    # read1 returns what has arrived, so that a server that drips cannot hold us for ever.
+    # read1 returns what has arrived, so that a body that drips cannot hold us for ever. (A head
+    # that drips can for longer: requests has no limit on the whole of it.)
     while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
         body += chunk
         require_size(body, request, response.status_code)

@@ -164,9 +164,10 @@ class EnOSStreamingHook(BaseHook):
         :param is_system: The platform's own pipelines instead of the users'.
         :param if_released: Released pipelines; only they have a status.
         """
-        return self.run(
+        found = self.run(
             flows.list_pipelines(self.org_id, is_system=is_system, if_released=if_released)
         )
+        return list(found.values())
 
     def get_pipeline(self, pipeline_id: str) -> Pipeline:
         """
@@ -343,6 +344,7 @@ class EnOSStreamingHook(BaseHook):
 
 
 def _count_pipelines(org_id: str) -> transport.Flow[tuple[int, int]]:
-    released = yield from flows.list_pipelines(org_id, patience_seconds=0)
-    designed = yield from flows.list_pipelines(org_id, if_released=False, patience_seconds=0)
+    at_once = flows.Patience(0)
+    released = yield from flows.list_pipelines(org_id, patience=at_once)
+    designed = yield from flows.list_pipelines(org_id, if_released=False, patience=at_once)
     return len(released), len(designed)

@@ -180,13 +180,14 @@ class StartPipelineOperator(BaseOperator):
             self._progress = StartProgress(ambiguous=earlier_try)
             terms = self._terms(self._began(context), self._deadline(context))
             result = self.hook.run(start(self.hook.org_id, settings, terms, self._progress))
+            if self._kill_switch is not None:
+                self._kill_switch.check()
         except TaskKilledError:
             # The kill came while a request was under way; its answer may have been "accepted".
             self._stop_if_ours()
             raise
         except EnOSError as error:
-            may_have_started = self._progress.accepted or self._progress.ambiguous
-            self._fail(context, error, may_have_started=may_have_started)
+            self._fail(context, error, may_have_started=self._progress.may_have_started)
         return self._conclude(result)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -259,6 +260,7 @@ class StartPipelineOperator(BaseOperator):
                 org_id,
                 pipeline_id,
                 deadline=time.time() + self.start_timeout_seconds,
+                limit="start_timeout",
                 poll_interval_seconds=self.poll_interval_seconds,
             )
         )
@@ -316,9 +318,9 @@ class StartPipelineOperator(BaseOperator):
 
     def _stop_if_ours(self) -> None:
         """Stop the pipeline, once, if this try has started it."""
-        if not (self.stop_on_kill and self._progress.accepted):
+        started_at, self._progress.accepted_at = self._progress.accepted_at, None
+        if started_at is None or not self.stop_on_kill:
             return
-        self._progress.accepted = False
         hook = EnOSStreamingHook(
             self.enos_conn_id,
             org_id=self.org_id,
@@ -332,6 +334,8 @@ class StartPipelineOperator(BaseOperator):
                     hook.org_id,
                     self.pipeline_id,
                     deadline=time.time() + KILL_SECONDS,
+                    limit="the time for a stop",
+                    started_at=started_at,
                     poll_interval_seconds=KILL_POLL_SECONDS,
                 )
             )

@@ -17,6 +17,7 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.sdk.exceptions import TaskDeferralError, TaskDeferralTimeout
 
+from airflow_provider_enos.api import flows
 from airflow_provider_enos.api.errors import EnOSError, PipelineFailedError, StatusTimeoutError
 from airflow_provider_enos.api.pipeline import PipelineStatus
 from airflow_provider_enos.api.start_settings import parse_id
@@ -104,7 +105,7 @@ class PipelineStatusSensor(BaseSensorOperator):
         trigger's.
         """
         try:
-            status = self._status()
+            status = self._status(context)
         except EnOSError as error:
             if not error.retryable:
                 raise AirflowFailException(str(error)) from error
@@ -170,12 +171,16 @@ class PipelineStatusSensor(BaseSensorOperator):
     def _rule(self) -> StatusRule:
         return StatusRule.parse(self.target_statuses, self.failed_statuses)
 
-    def _status(self) -> PipelineStatus:
+    def _status(self, context: Context) -> PipelineStatus:
         """Return the status of this look: the trigger's if it has fired, else ask EnOS."""
         match self._event:
             case None:
                 self._rule  # noqa: B018 - checked before anything is sent
-                return self.hook.get_pipeline(self.pipeline_id).status
+                pipeline_id = parse_id(self.pipeline_id, "pipeline_id")
+                # As patient as the trigger, so that an outage ends no mode sooner than another.
+                patience = flows.Patience(flows.WAIT_PATIENCE.seconds, self._deadline(context))
+                flow = flows.find_pipeline(self.hook.org_id, pipeline_id, patience)
+                return self.hook.run(flow).status
             case {"status": "success", "result": {"pipeline_status": str(status)}}:
                 return PipelineStatus(status)
             case {"status": "error"}:
@@ -193,15 +198,13 @@ class PipelineStatusSensor(BaseSensorOperator):
             PipelineStatusTrigger,
         )
 
-        start_date = getattr(context["ti"], "start_date", None)
-        now = time.time()
-        deadline = (start_date.timestamp() if start_date else now) + self.timeout
+        deadline = self._deadline(context)
         rule = self._rule
         self.defer(
             trigger=PipelineStatusTrigger(
                 pipeline_id=self.pipeline_id,
-                target_statuses=sorted(rule.targets),
-                failed_statuses=None if rule.failures is None else sorted(rule.failures),
+                target_statuses=sorted(map(str, rule.targets)),
+                failed_statuses=None if rule.failures is None else sorted(map(str, rule.failures)),
                 org_id=self.hook.org_id,
                 enos_conn_id=self.enos_conn_id,
                 poll_interval_seconds=float(self.poke_interval),
@@ -211,8 +214,13 @@ class PipelineStatusSensor(BaseSensorOperator):
                 silent_fail=self.silent_fail,
             ),
             method_name="execute_complete",
-            timeout=max(deadline - now, 0) + DEFERRAL_SLACK_SECONDS,
+            timeout=max(deadline - time.time(), 0) + DEFERRAL_SLACK_SECONDS,
         )
+
+    def _deadline(self, context: Context) -> float:
+        """When ``timeout`` is over, in seconds since 1970."""
+        start_date = getattr(context["ti"], "start_date", None)
+        return (start_date.timestamp() if start_date else time.time()) + self.timeout
 
     def _time_out(self, what: str) -> NoReturn:
         message = f"Sensor has timed out after {self.timeout:g} seconds: {what}"

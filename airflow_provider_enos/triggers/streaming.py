@@ -169,18 +169,19 @@ class StartPipelineTrigger(_EnOSTrigger):
         return result.to_payload()
 
     def _error_facts(self) -> dict[str, Any]:
-        return {"may_have_started": self._progress.accepted or self._progress.ambiguous}
+        return {"may_have_started": self._progress.may_have_started}
 
     async def on_kill(self) -> None:
         """Stop the pipeline if it is ours to stop; a person has acted on the task."""
-        if self.stop_on_kill and self._progress.accepted:
+        started_at = self._progress.accepted_at
+        if self.stop_on_kill and started_at is not None:
             # Airflow 3.3 cancels a trigger again with every loop, on_kill too: go on apart from it.
-            task = asyncio.create_task(self._stop())
+            task = asyncio.create_task(self._stop(started_at))
             _stopping.add(task)
             task.add_done_callback(_stopping.discard)
             await asyncio.shield(task)
 
-    async def _stop(self) -> None:
+    async def _stop(self, started_at: float) -> None:
         # After a clear, the next try is under way and adopts the pipeline; and Airflow 3.3 may call
         # on_kill when it only moves the trigger. In both cases the task is not at its end.
         if await self._task_state() not in _ENDED:
@@ -193,6 +194,8 @@ class StartPipelineTrigger(_EnOSTrigger):
                     hook.org_id,
                     parse_id(self.pipeline_id, "pipeline_id"),
                     deadline=time.time() + KILL_SECONDS,
+                    limit="the time for a stop",
+                    started_at=started_at,
                     poll_interval_seconds=KILL_POLL_SECONDS,
                 )
             )

@@ -295,7 +295,7 @@ def test_start_from_trigger_refuses_params_that_would_end_the_triggerer(param):
     """Airflow 3.3 validates them in the triggerer before it looks at the run's conf."""
     with (
         DAG("d", schedule=None, params={"p": param}),
-        pytest.raises(InvalidSettingError, match="params.'p'.: it has no valid default"),
+        pytest.raises(InvalidSettingError, match=r"params\['p'\]: it has no valid default"),
     ):
         operator(pipeline_id="{{ params.p }}", start_from_trigger=True)
 

@@ -6,11 +6,9 @@ import pytest
 import requests
 
 from airflow_provider_enos.emulator.faults import (
-    FAULTS,
     Code,
     CutAnswer,
     DropRequest,
-    FaultList,
     Garbage,
     HttpError,
     HugeBody,
@@ -20,8 +18,6 @@ from airflow_provider_enos.emulator.faults import (
     Slow,
     TooManyRequests,
     Trickle,
-    fault_as_json,
-    fault_of_json,
 )
 
 
@@ -228,35 +224,3 @@ def test_control_api_meets_no_fault(enos, client):
 
     assert client.control("GET", "/health").status_code == 200
     assert len(enos.faults) == 1
-
-
-def test_list_of_faults_counts_down():
-    faults = FaultList()
-    faults.append(LoseAnswer(on="start", times=2))
-
-    taken = [faults.take(name, None) for name in ("stop", "start", "start", "start")]
-
-    assert taken == [None, LoseAnswer(on="start", times=2), LoseAnswer(on="start", times=2), None]
-    assert list(faults) == []
-
-
-def test_fault_that_would_never_happen_is_refused():
-    with pytest.raises(ValueError, match="no operation 'strat'"):
-        LoseAnswer(on="strat")
-    with pytest.raises(ValueError, match="times is 0"):
-        LoseAnswer(times=0)
-
-
-def test_every_fault_has_a_json_form():
-    arguments = {
-        "HttpError": {"status": 500, "headers": {"a": "b"}},
-        "Slow": {"seconds": 1},
-        "Trickle": {"bytes_per_second": 1},
-        "Garbage": {"body": "x"},
-        "HugeBody": {"megabytes": 1},
-        "Code": {"code": 61121},
-        "Redirect": {"location": "x"},
-    }
-    for name, kind in FAULTS.items():
-        fault = kind(**arguments.get(name, {}), on="start", times=3)
-        assert fault_of_json(fault_as_json(fault)) == fault

@@ -1,0 +1,346 @@
+"""From no network to a strange one: refused, unknown, silent, encrypted, proxied."""
+
+import gzip
+import socket
+import time
+from dataclasses import replace
+
+import pytest
+
+from airflow_provider_enos.api import calls, errors, flows
+
+#: requests warns of what we warn of already.
+pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+
+ORG = "o15517683199241"
+LIST = "list the pipelines of organization o15517683199241"
+TOKEN = "Cannot get an access token: "
+
+
+def look():
+    return flows.once(calls.list_pipelines(ORG))
+
+
+def look_unsigned():
+    """Without a token first, whose trouble is told in other words."""
+    call = calls.list_pipelines(ORG)
+    return flows.once(replace(call, request=replace(call.request, signed=False)))
+
+
+def closed_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def test_connection_refused_is_known_to_have_sent_nothing(emulator, connect, run):
+    connect(emulator.connection, host=f"http://127.0.0.1:{closed_port()}")
+
+    with pytest.raises(errors.EnOSUnreachableError) as raised:
+        run(look())
+
+    assert type(raised.value) is errors.EnOSUnreachableError
+    assert str(raised.value).startswith(TOKEN)
+    assert "127.0.0.1" in str(raised.value)
+    assert str(raised.value).endswith(
+        "Check the host and the proxy of the Airflow connection, and the network."
+    )
+
+
+def test_unknown_host_is_named(emulator, connect, run):
+    connect(emulator.connection, host="http://enos.invalid")
+
+    with pytest.raises(errors.EnOSUnreachableError) as raised:
+        run(look())
+
+    assert str(raised.value).startswith(TOKEN)
+    assert "enos.invalid" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_host_that_does_not_even_connect_is_unreachable_in_time(emulator, connect, run):
+    """A start whose connection was never made was never sent: no look at the status is needed."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        address = listener.getsockname()
+        # The queue of those that wait to be accepted is full, so the next one gets no answer.
+        with socket.create_connection(address), socket.socket() as second:
+            second.setblocking(False)
+            second.connect_ex(address)
+            connect(
+                emulator.connection,
+                host=f"http://127.0.0.1:{address[1]}",
+                extra={"request_timeout_seconds": 0.4},
+            )
+            began = time.monotonic()
+
+            with pytest.raises(errors.EnOSError) as raised:
+                run(look_unsigned())
+
+    assert time.monotonic() - began < 3
+    assert type(raised.value) is errors.EnOSUnreachableError
+
+
+# Answers that no HTTP framework would send
+
+
+def test_answer_shorter_than_it_says_is_no_answer(gateway, run):
+    def cut(connection):
+        connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"code":0}')
+        connection.shutdown(socket.SHUT_WR)
+
+    gateway(cut)
+
+    with pytest.raises(errors.EnOSNoAnswerError, match="Cannot stop pipeline p-1"):
+        run(flows.once(calls.stop_pipeline(ORG, "p-1")))
+
+
+def test_compressed_answer_is_read(gateway, run):
+    body = gzip.compress(b'{"code":0,"data":{"count":0,"pipelines":[]}}')
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n"
+    gateway(lambda connection: connection.sendall(head.encode() + body))
+
+    assert run(look()).pipelines == ()
+
+
+def test_small_answer_that_unpacks_to_a_huge_one_is_refused(gateway, run):
+    body = gzip.compress(b'{"code":0,"msg":"' + b"x" * 20_000_000 + b'"}')
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n"
+    gateway(lambda connection: connection.sendall(head.encode() + body))
+
+    with pytest.raises(errors.EnOSUnreadableAnswerError, match="more than 10000000 bytes"):
+        run(look())
+
+
+@pytest.mark.parametrize(
+    "bytes_sent",
+    [
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\xff\xfe",
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+    ],
+    ids=["not http", "bad status", "not gzip", "bad chunk", "bad length", "not utf-8", "204"],
+)
+def test_broken_http_is_no_answer(gateway, run, bytes_sent):
+    def send(connection):
+        connection.sendall(bytes_sent)
+        connection.shutdown(socket.SHUT_WR)
+
+    gateway(send)
+
+    with pytest.raises(errors.EnOSNoAnswerError, match=f"Cannot {LIST}: ") as raised:
+        run(look())
+
+    assert "\n" not in str(raised.value)
+
+
+# TLS
+
+
+def test_self_signed_certificate_is_refused_for_good(https, emulator, connect, run):
+    connect(emulator.connection, host=https())
+
+    with pytest.raises(errors.EnOSCertificateError) as raised:
+        run(flows.ask(calls.list_pipelines(ORG)))
+
+    assert "self-signed certificate" in str(raised.value)
+    assert "put the path of its bundle into 'verify'" in str(raised.value)
+    assert emulator.requests == []
+
+
+def test_certificate_is_accepted_with_its_bundle(https, emulator, connect, run, certificates):
+    bundle = str(certificates["127.0.0.1"].path)
+    connect(emulator.connection, host=https(), extra={"verify": bundle})
+
+    assert len(run(look()).pipelines) == 3
+
+
+def test_bundle_of_the_environment_counts(https, emulator, connect, run, certificates, monkeypatch):
+    """Companies set REQUESTS_CA_BUNDLE for all of their machines."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificates["127.0.0.1"].path))
+    connect(emulator.connection, host=https())
+
+    assert len(run(look()).pipelines) == 3
+
+
+def test_certificate_of_another_host_is_refused(https, emulator, connect, run, certificates):
+    bundle = str(certificates["other.example"].path)
+    connect(emulator.connection, host=https("other.example"), extra={"verify": bundle})
+
+    with pytest.raises(errors.EnOSCertificateError, match=r"127\.0\.0\.1"):
+        run(look())
+
+    assert emulator.requests == []
+
+
+@pytest.mark.parametrize("off", [False, "false", "False"])
+def test_verification_can_be_turned_off_with_a_warning(https, emulator, connect, run, caplog, off):
+    host = https()
+    connect(emulator.connection, host=host, extra={"verify": off})
+
+    assert len(run(look()).pipelines) == 3
+
+    [warning] = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert warning.getMessage() == (
+        f"TLS certificates of {host} are NOT verified ('verify' of the Airflow connection)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(None, "verify"), ("no certificate\n", "verify"), ("", "verify")],
+    ids=["missing", "no certificate", "empty"],
+)
+def test_bundle_that_is_none_is_an_error_of_the_setting(
+    https, emulator, connect, run, tmp_path, content, says
+):
+    """Any other exception would end a trigger without an event."""
+    path = tmp_path / "bundle.pem"
+    if content is not None:
+        path.write_text(content)
+    connect(emulator.connection, host=https(), extra={"verify": str(path)})
+
+    with pytest.raises(errors.InvalidSettingError, match=says):
+        run(look())
+
+
+def test_bundle_may_be_a_folder_for_both_or_for_none(
+    https, emulator, connect, run, certificates, tmp_path
+):
+    (tmp_path / "one.pem").write_bytes(certificates["127.0.0.1"].path.read_bytes())
+    connect(emulator.connection, host=https(), extra={"verify": str(tmp_path)})
+
+    # An unhashed folder holds no certificate for OpenSSL, so either verdict is right.
+    with pytest.raises((errors.EnOSCertificateError, errors.InvalidSettingError)):
+        run(look())
+
+
+def test_https_address_of_a_plain_server_says_so_at_once(emulator, connect, run):
+    """The scheme is https unless given, so this is the first mistake that everybody makes."""
+    connect(emulator.connection, host=emulator.url.removeprefix("http://"))
+
+    with pytest.raises(errors.EnOSUnreachableError, match=r"(?i)ssl") as raised:
+        run(look())
+
+    assert str(raised.value).endswith(
+        "Check the host and the proxy of the Airflow connection, and the network."
+    )
+
+
+# Proxies
+
+
+@pytest.fixture(autouse=True)
+def _no_proxies_of_this_machine(monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+def test_proxy_of_the_connection_is_used(emulator, connect, run, new_proxy):
+    proxy = new_proxy()
+    connect(emulator.connection, extra={"proxy": proxy.url})
+
+    assert len(run(look()).pipelines) == 3
+
+    assert [request.target.split("?")[0] for request in proxy.seen] == [
+        f"{emulator.url}/apim-token-service/v2.0/token/get",
+        f"{emulator.url}/streaming/v2.0/streaming/pipelines",
+    ]
+    assert len(emulator.requests) == 2
+
+
+def test_proxy_sees_nothing_of_an_encrypted_call(
+    https, emulator, connect, run, new_proxy, certificates
+):
+    proxy, host = new_proxy(), https()
+    bundle = str(certificates["127.0.0.1"].path)
+    connect(emulator.connection, host=host, extra={"proxy": proxy.url, "verify": bundle})
+
+    assert len(run(look()).pipelines) == 3
+
+    target = host.removeprefix("https://")
+    assert {(request.method, request.target) for request in proxy.seen} == {("CONNECT", target)}
+    assert "apim-" not in repr([request.headers for request in proxy.seen])
+
+
+def test_password_of_a_proxy_goes_to_the_proxy_only(emulator, connect, run, new_proxy):
+    proxy = new_proxy()
+    connect(emulator.connection, extra={"proxy": f"http://me:the-secret@{proxy.address}"})
+
+    run(look())
+
+    # Base64 of me:the-secret
+    assert {request.headers.get("proxy-authorization") for request in proxy.seen} == {
+        "Basic bWU6dGhlLXNlY3JldA=="
+    }
+    assert not [request for request in proxy.seen if "authorization" in request.headers]
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_proxy_of_the_environment_is_used(emulator, run, new_proxy, monkeypatch, name):
+    proxy = new_proxy()
+    monkeypatch.setenv(name, proxy.url)
+
+    assert len(run(look()).pipelines) == 3
+
+    assert len(proxy.seen) == 2
+
+
+def test_https_proxy_of_the_environment_is_used(
+    https, emulator, connect, run, new_proxy, certificates, monkeypatch
+):
+    proxy = new_proxy()
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+    bundle = str(certificates["127.0.0.1"].path)
+    connect(emulator.connection, host=https(), extra={"verify": bundle})
+
+    assert len(run(look()).pipelines) == 3
+
+    assert {request.method for request in proxy.seen} == {"CONNECT"}
+
+
+@pytest.mark.parametrize("no_proxy", ["127.0.0.1", "example.com,127.0.0.1", "*"])
+def test_no_proxy_of_the_environment_is_obeyed(emulator, run, new_proxy, monkeypatch, no_proxy):
+    proxy = new_proxy()
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+
+    assert len(run(look()).pipelines) == 3
+
+    assert proxy.seen == []
+
+
+@pytest.mark.parametrize("is_tunnel", [True, False])
+def test_proxy_that_cannot_be_reached_is_said_without_its_password(
+    https, emulator, connect, run, is_tunnel
+):
+    proxy = f"http://me:the-secret@127.0.0.1:{closed_port()}"
+    host = https() if is_tunnel else emulator.url
+    connect(emulator.connection, host=host, extra={"proxy": proxy, "verify": False})
+
+    with pytest.raises(errors.EnOSUnreachableError) as raised:
+        run(look())
+
+    assert "the-secret" not in str(raised.value)
+    assert emulator.requests == []
+
+
+@pytest.mark.parametrize("status", ["407 Proxy Authentication Required", "403 Forbidden"])
+def test_proxy_that_refuses_the_tunnel_is_said_without_its_password(
+    https, emulator, connect, run, new_proxy, status
+):
+    proxy = new_proxy(refuse=status)
+    address = f"http://me:the-secret@{proxy.address}"
+    connect(emulator.connection, host=https(), extra={"proxy": address, "verify": False})
+
+    with pytest.raises(errors.EnOSUnreachableError) as raised:
+        run(look())
+
+    assert status.split()[0] in str(raised.value)
+    assert "the-secret" not in str(raised.value)
+    assert emulator.requests == []

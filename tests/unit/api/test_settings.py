@@ -1,0 +1,252 @@
+"""The fields of an Airflow connection: what is accepted, and what an error says of the rest."""
+
+import pytest
+
+from airflow_provider_enos.api.errors import InvalidSettingError
+from airflow_provider_enos.api.settings import EnOSSettings
+
+
+def read(*, extra=None, **fields):
+    given = {
+        "host": "apim.example.invalid",
+        "port": None,
+        "login": "AK",
+        "password": "s3cret-key",
+        **fields,
+    }
+    return EnOSSettings.from_connection("enos_default", extra=extra or {}, **given)
+
+
+def refusal_of(**fields):
+    with pytest.raises(InvalidSettingError) as caught:
+        read(**fields)
+    return str(caught.value)
+
+
+def test_connection_with_the_least_gets_safe_defaults():
+    settings = read()
+
+    assert settings == EnOSSettings(
+        gateway_url="https://apim.example.invalid",
+        access_key="AK",
+        secret_key="s3cret-key",
+        org_id=None,
+        console_url=None,
+        verify=True,
+        proxy=None,
+        request_timeout_seconds=30.0,
+    )
+
+
+def test_connection_with_everything():
+    extra = {
+        "org_id": " o1 ",
+        "console_url": "https://console.example.invalid/{org_id}/{pipeline_id}",
+        "verify": "/etc/ca.pem",
+        "proxy": "http://proxy.example.invalid:3128",
+        "request_timeout_seconds": "12.5",
+    }
+
+    settings = read(host="http://gw", port=8080, login=" AK ", password=" SK\n", extra=extra)
+
+    assert settings == EnOSSettings(
+        gateway_url="http://gw:8080",
+        access_key="AK",
+        secret_key="SK",
+        org_id="o1",
+        console_url="https://console.example.invalid/{org_id}/{pipeline_id}",
+        verify="/etc/ca.pem",
+        proxy="http://proxy.example.invalid:3128",
+        request_timeout_seconds=12.5,
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "url"),
+    [
+        ("gw", None, "https://gw"),
+        ("gw/", None, "https://gw"),
+        (" https://gw/ ", None, "https://gw"),
+        ("gw:8443", None, "https://gw:8443"),
+        ("gw", 8443, "https://gw:8443"),
+        ("gw:8443", 8443, "https://gw:8443"),
+        ("gw:8443", 1, "https://gw:8443"),
+        ("HTTP://gw", None, "http://gw"),
+        ("https://gw/base/", 8443, "https://gw:8443/base"),
+        ("[::1]", 8443, "https://[::1]:8443"),
+    ],
+)
+def test_gateway_address(host, port, url):
+    assert read(host=host, port=port).gateway_url == url
+
+
+@pytest.mark.parametrize(
+    "host",
+    [None, "", "  ", "ftp://gw", "gw?x=1", "gw#x", "g w", "gw\nx", "gw:port", "[::1"],
+)
+def test_wrong_host_is_named_with_what_is_allowed(host):
+    text = refusal_of(host=host)
+
+    assert text.startswith("Airflow connection 'enos_default', host: ")
+    assert "the address of the EnOS API gateway, e.g. https://apim.example.com" in text
+    assert text.isprintable()
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "https://user:hunter2@gw",
+        "https://hunter2@gw",
+        "https://user:hunter2#x@gw",
+        "user:hunter2/x@gw",
+        "user:hunter2@[gw",
+        "http:/user:hunter2@gw",
+        "https:user:hunter2@gw",
+    ],
+)
+def test_password_in_the_host_is_not_repeated(host):
+    assert "hunter2" not in refusal_of(host=host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["http:/apim.example.invalid", "HTTPS:gw", "https://", "https:///x", "https:", "/", "//gw"],
+)
+def test_slip_in_the_scheme_is_no_host(host):
+    assert "host: " in refusal_of(host=host)
+
+
+@pytest.mark.parametrize("login", [None, "", " "])
+def test_missing_access_key(login):
+    text = refusal_of(login=login)
+
+    assert text == (
+        f"Airflow connection 'enos_default', login: got {login!r}, allowed is the access key."
+    )
+
+
+@pytest.mark.parametrize("password", [None, "", " "])
+def test_missing_secret_key(password):
+    text = refusal_of(password=password)
+
+    assert text == (
+        "Airflow connection 'enos_default', password: it is empty, allowed is the secret key."
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "verify"),
+    [
+        (None, True),
+        ("", True),
+        (True, True),
+        (False, False),
+        ("true", True),
+        ("Yes", True),
+        (1, True),
+        ("FALSE", False),
+        ("no", False),
+        (0, False),
+        (" /etc/ca.pem ", "/etc/ca.pem"),
+        ("ca.pem", "ca.pem"),
+    ],
+)
+def test_verify(given, verify):
+    assert read(extra={"verify": given}).verify == verify
+
+
+def test_misspelt_verify_does_not_turn_verification_off():
+    text = refusal_of(extra={"verify": "flase"})
+
+    assert text == (
+        "Airflow connection 'enos_default', verify: got 'flase', allowed is true, false or the "
+        "path of a CA bundle."
+    )
+
+
+@pytest.mark.parametrize("given", [None, "", "  "])
+def test_blank_extras_are_no_extras(given):
+    extra = {"org_id": given, "console_url": given, "proxy": given}
+
+    settings = read(extra=extra)
+
+    assert (settings.org_id, settings.console_url, settings.proxy) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "user:hunter2@proxy",
+        "socks5://user:hunter2@proxy",
+        "http://",
+        "http://user:hunter2@[proxy",
+        "http://user:x[hunter2]@proxy",
+        "http://user:hunter2@proxy:port",
+    ],
+)
+def test_wrong_proxy_is_named_but_not_repeated(proxy):
+    assert refusal_of(extra={"proxy": proxy}) == (
+        "Airflow connection 'enos_default', proxy: allowed is a URL like http://proxy.example:3128."
+    )
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "console.example.invalid/{pipeline_id}",
+        "javascript:alert({pipeline_id})",
+        "https://console.example.invalid/{pipeline}",
+        "http://[console/{pipeline_id}",
+        "https:///{pipeline_id}",
+    ],
+)
+def test_wrong_console_url(template):
+    assert refusal_of(extra={"console_url": template}) == (
+        f"Airflow connection 'enos_default', console_url: got {template!r}, allowed is an http(s) "
+        "address with {pipeline_id} and {org_id} in it."
+    )
+
+
+def test_scheme_of_the_console_url_may_be_in_capitals():
+    settings = read(extra={"console_url": "HTTPS://c.invalid/{pipeline_id}"})
+
+    link = settings.console_link(pipeline_id="p-1", org_id="o1")
+
+    assert link == "HTTPS://c.invalid/p-1"
+
+
+def test_console_link_fills_in_the_ids_safely():
+    settings = read(extra={"console_url": "https://c.invalid/{org_id}?p={pipeline_id}"})
+
+    link = settings.console_link(pipeline_id="a/b&{org_id}", org_id="o 1")
+
+    # The organization is filled in last: what a pipeline ID holds is percent-encoded by then.
+    assert link == "https://c.invalid/o%201?p=a%2Fb%26%7Borg_id%7D"
+
+
+def test_no_console_url_no_link():
+    assert read().console_link(pipeline_id="p-1", org_id="o1") == ""
+
+
+@pytest.mark.parametrize(("given", "seconds"), [(None, 30.0), ("", 30.0), (5, 5.0), ("600", 600.0)])
+def test_request_timeout(given, seconds):
+    assert read(extra={"request_timeout_seconds": given}).request_timeout_seconds == seconds
+
+
+@pytest.mark.parametrize("given", [0, -1, "0", 600.5, "inf", "nan", "soon", True, [30]])
+def test_there_is_always_a_request_timeout(given):
+    text = refusal_of(extra={"request_timeout_seconds": given})
+
+    assert text == (
+        f"Airflow connection 'enos_default', request_timeout_seconds: got {given!r}, allowed is a "
+        "number of seconds from above 0 to 600."
+    )
+
+
+@pytest.mark.parametrize("show", [repr, str, "{}".format])
+def test_secrets_are_not_shown(show):
+    shown = show(read(extra={"proxy": "http://user:hunter2@proxy"}))
+
+    assert "AK" in shown
+    assert "s3cret-key" not in shown
+    assert "hunter2" not in shown
