@@ -2,6 +2,9 @@
 
 import os
 import tempfile
+from pathlib import Path
 
 _home = tempfile.TemporaryDirectory(prefix="airflow-home-")
+# Airflow would spend a second on writing a configuration file of its own.
+Path(_home.name, "airflow.cfg").touch()
 os.environ["AIRFLOW_HOME"] = _home.name

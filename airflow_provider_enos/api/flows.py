@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 #: An organization has at most 50 pipelines (EnOS user documentation, FAQ): one page.
 PAGE_SIZE = 100
-MAX_PAGES = 1000
+MAX_PAGES = 100
 
 #: A page with fewer pipelines than EnOS's own default page size is the last one.
 DEFAULT_PAGE_SIZE = 10
