@@ -48,6 +48,7 @@ def control_app(enos: Emulator) -> Starlette:
         ("POST", "/organizations", enos.add_organization),
         ("PUT", "/organizations/{org_id}/quota", enos.set_quota),
         ("POST", "/lock", enos.hold_start_lock),
+        ("DELETE", "/lock", enos.release_start_lock),
         ("GET", "/faults", lambda: [fault_as_json(fault) for fault in enos.faults]),
         ("POST", "/faults", lambda **fault: enos.faults.append(fault_of_json(fault))),
         ("DELETE", "/faults", enos.faults.clear),

@@ -229,6 +229,14 @@ class Emulator:
         """
         self._service.hold_start_lock(org_id or self.org_id, seconds)
 
+    def release_start_lock(self, org_id: str | None = None) -> None:
+        """
+        Let starts in again: whoever was starting a pipeline is done.
+
+        :raises KeyError: no such organization.
+        """
+        self._service.release_start_lock(org_id or self.org_id)
+
     def add_pipeline(
         self,
         org_id: str | None = None,

@@ -155,6 +155,15 @@ class Store:
             organization = self._organizations[org_id]
             organization.locked_until = max(organization.locked_until, now + seconds)
 
+    def release_start_lock(self, org_id: str) -> None:
+        """
+        Let starts of the organization in again, whoever kept them out.
+
+        :raises KeyError: no such organization.
+        """
+        with self._changing() as now:
+            self._organizations[org_id].locked_until = now
+
     @contextmanager
     def _looking(self) -> Iterator[float]:
         with self._guard:

@@ -61,8 +61,12 @@ def test_stranger_is_waited_out_within_one_try_and_the_log_shows_it(stack):
     runs = []
     for way in WAYS:
         org_id = stack.new_organization()
-        stack.enos.hold_start_lock(15, org_id)
+        stack.enos.hold_start_lock(600, org_id)
         runs.append(stack.run(f"e2e_start_{way}", org_id=org_id))
+    for run in runs:
+        stack.enos.wait_for_request("start", run.pipeline_id, timeout=60)
+        stack.enos.release_start_lock(run.org_id)
+        stack.enos.hold_start_lock(15, run.org_id)
 
     for run in runs:
         assert stack.state(run) == "success", stack.log(run)

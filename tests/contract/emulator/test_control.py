@@ -67,6 +67,8 @@ def test_organizations_quotas_and_lock(enos, client):
     assert client.start(second).json()["code"] == 61126
     client.control("POST", "/lock", {"seconds": 60, "org_id": "o2"})
     assert client.start(second).json()["code"] == 61121
+    client.control("DELETE", "/lock", {"org_id": "o2"})
+    assert client.start(second).json()["code"] == 61126
 
 
 def enos_rows(client, org_id):

@@ -67,12 +67,12 @@ class Stage:
             "task_state_store": self._store,
         }
 
-    def when_asked_once(self, action):
-        """Do something after the first look at the pipelines."""
+    def when_asked_once(self, action, operation="list"):
+        """Do something after the first such request; by default a look at the pipelines."""
 
         def wait_and_act():
             with contextlib.suppress(TimeoutError):
-                self.enos.wait_for_request("list", timeout=30)
+                self.enos.wait_for_request(operation, timeout=30)
                 action(self)
 
         threading.Thread(target=wait_and_act, daemon=True).start()

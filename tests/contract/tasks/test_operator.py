@@ -59,6 +59,11 @@ def ends_in(name, **values):
     return arrange
 
 
+def stranger_until_the_first_refusal(stage):
+    stage.enos.hold_start_lock(60)
+    stage.when_asked_once(lambda stage: stage.enos.release_start_lock(), "start")
+
+
 def somebody_is_starting_it(stage):
     stage.enos.set_status(stage.pipeline_id, "STARTING")
     stage.when_asked_once(status("RUNNING"))
@@ -130,7 +135,7 @@ CASES = {
         result=("started", None, 1),
     ),
     "stranger holds the lock": Case(
-        lambda stage: stage.enos.hold_start_lock(1.5), result=("started", "RUNNING", None)
+        stranger_until_the_first_refusal, result=("started", "RUNNING", None)
     ),
     "conflict_timeout": Case(
         lambda stage: stage.enos.hold_start_lock(60),

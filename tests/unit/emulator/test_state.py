@@ -156,6 +156,14 @@ def test_stranger_holds_the_lock(service, clock):
     service.start("o1", "a", STANDALONE)
 
 
+def test_stranger_who_is_done_lets_the_next_one_in(service):
+    service.hold_start_lock("o1", 15)
+
+    service.release_start_lock("o1")
+
+    service.start("o1", "a", STANDALONE)
+
+
 def test_order_of_the_checks_of_a_start(service):
     """Each thing wrong hides those after it."""
     service.hold_start_lock("o1", 15)
