@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -30,9 +29,9 @@ def is_lazy(value: Any) -> bool:
     In a triggerer a plain ``xcom_pull`` hangs and an XComArg arrives unresolved (Airflow 3.3).
     """
     if isinstance(value, str):
-        return any("map_indexes" not in pull for pull in re.findall(r"xcom_pull\s*\([^)]*", value))
+        return "xcom_pull" in value and "map_indexes" not in value
     if isinstance(value, Mapping):
-        return any(is_lazy(one) for one in value.values())
+        return any(is_lazy(one) for pair in value.items() for one in pair)
     if isinstance(value, list | tuple):
         return any(is_lazy(one) for one in value)
     return _is_reference(value)

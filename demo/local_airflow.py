@@ -149,7 +149,8 @@ class LocalAirflow:
     def wait_for_processes(self) -> None:
         """Wait until a component ends by itself."""
         while all(process.poll() is None for process in self._processes.values()):
-            next(iter(self._processes.values())).wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                next(iter(self._processes.values())).wait(timeout=1)
 
     # ------------------------------------------------------------------ REST
 

@@ -153,21 +153,56 @@ def find_pipeline(
     """
     Return a released pipeline with its status, be it a user's or one of the system's.
 
-    :raises PipelineNotFoundError: it is not listed, nor was it a moment later.
+    :raises PipelineNotFoundError: it is not listed although others are, nor was it a moment later;
+        or nothing at all is listed for a while.
     """
-    for is_second_look in (False, True):
+    begun = yield Now()
+    others_twice = 0
+    while True:
+        others = False
         for is_system in (False, True):
             pipelines = yield from list_pipelines(
                 org_id, is_system=is_system, until=pipeline_id, patience=patience
             )
             if pipeline_id in pipelines:
                 return pipelines[pipeline_id]
-        if not is_second_look:
-            yield Sleep(SECOND_LOOK_SECONDS)
-    raise PipelineNotFoundError(
-        "it is not among the released pipelines",
-        during=f"find pipeline {pipeline_id} of organization {org_id}",
-    )
+            others = others or bool(pipelines)
+        others_twice += others
+        now = yield Now()
+        if others_twice >= 2 or now >= begun + LIST_LAG_SECONDS:
+            raise PipelineNotFoundError(
+                "it is not among the released pipelines",
+                during=f"find pipeline {pipeline_id} of organization {org_id}",
+            )
+        yield Sleep(SECOND_LOOK_SECONDS)
+
+
+def settled_status(
+    org_id: str, pipeline_id: str, *, deadline: float, limit: str, poll_interval_seconds: float
+) -> Flow[PipelineStatus]:
+    """
+    Look until a pipeline is not between two statuses, and return its status.
+
+    :param deadline: Seconds since 1970.
+    :param limit: What the user calls the deadline.
+    :raises StatusTimeoutError: the deadline has passed.
+    """
+    patience = Patience(WAIT_PATIENCE.seconds, deadline)
+    seen: PipelineStatus | None = None
+    while True:
+        status = (yield from find_pipeline(org_id, pipeline_id, patience)).status
+        if not status.is_in_transition:
+            return status
+        if status != seen:
+            yield Log("Pipeline %s is %s: waiting until that is over.", (pipeline_id, status))
+            seen = status
+        now = yield Now()
+        if now >= deadline:
+            raise StatusTimeoutError(
+                f"pipeline {pipeline_id} of organization {org_id} is still {status}, and {limit} "
+                "is over."
+            )
+        yield Sleep(min(poll_interval_seconds, deadline - now))
 
 
 def wait_for_status(
@@ -196,7 +231,13 @@ def wait_for_status(
     begun = yield Now()
     statuses: list[PipelineStatus] = []
     while True:
-        status = (yield from find_pipeline(org_id, pipeline_id, patience)).status
+        try:
+            status = (yield from find_pipeline(org_id, pipeline_id, patience)).status
+        except PipelineNotFoundError:
+            now = yield Now()
+            if now >= begun + LIST_LAG_SECONDS:
+                raise
+            continue  # accepted a moment ago: the list is late
         if not statuses or status != statuses[-1]:
             before = statuses[-1] if statuses else "accepted"
             yield Log("Pipeline %s: %s -> %s", (pipeline_id, before, status))
@@ -229,11 +270,10 @@ def stop_pipeline(
 
     A pipeline that is between two statuses is stopped when it has arrived at one.
 
-    :param started_at: When EnOS accepted a start, in seconds since 1970: for a while after it the
-        list may still say that the pipeline does not run.
-
     :param deadline: Seconds since 1970.
     :param limit: What the user calls the deadline.
+    :param started_at: When EnOS accepted a start, in seconds since 1970: for a while after it the
+        list may still say that the pipeline does not run.
     :raises PipelineStateError: its status does not allow a stop.
     :raises StatusTimeoutError: the deadline has passed.
     """

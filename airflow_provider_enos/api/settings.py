@@ -71,7 +71,7 @@ class EnOSSettings:
             org_id=_text(extra.get("org_id")),
             console_url=_console_url(where + "console_url", _text(extra.get("console_url"))),
             verify=_verify(where + "verify", extra.get("verify")),
-            proxy=_proxy(where + "proxy", _text(extra.get("proxy"))),
+            proxy=parse_proxy(where + "proxy", _text(extra.get("proxy"))),
             request_timeout_seconds=_timeout(
                 where + "request_timeout_seconds", extra.get("request_timeout_seconds")
             ),
@@ -98,6 +98,7 @@ def _gateway_url(field_name: str, host: str | None, port: int | None) -> str:
     try:
         parts = urlsplit((text if "://" in text else f"https://{text}").rstrip("/"))
         in_host = parts.port
+        (parts.hostname or "").encode("idna")  # as both HTTP clients will do
     except ValueError:
         # Not repeated, nor Python's words for it: they may hold a password.
         raise InvalidSettingError(f"{field_name}: no address, allowed is {allowed}") from None
@@ -149,11 +150,15 @@ def _verify(field_name: str, value: object) -> bool | str:
     raise InvalidSettingError.of(field_name, value, "true, false or the path of a CA bundle")
 
 
-def _proxy(field_name: str, value: str | None) -> str | None:
+def parse_proxy(field_name: str, value: str | None) -> str | None:
+    """
+    Read the URL of an HTTP proxy.
+
+    :raises InvalidSettingError: it is none; the value is not repeated, as it may hold a password.
+    """
     if value is None:
         return None
     if not _is_address(value):
-        # Not repeated: it may hold a password.
         raise InvalidSettingError(f"{field_name}: allowed is a URL like http://proxy.example:3128")
     return value
 

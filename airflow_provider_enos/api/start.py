@@ -3,7 +3,7 @@ Start a pipeline, whatever happens on the way.
 
     POST start -+- accepted ----------> wait for RUNNING
                 +- 61121 -------------> somebody is starting: pause, again, until conflict_deadline
-                +- 61165 -------------> read the status: running or under way is fine, else fail
+                +- 61165 -------------> read the status: fine if RUNNING, wait if in between
                 +- answer lost, 5xx --> it may have started: read the status, then POST again
                 +- not reached, 429 --> pause, POST again
                 +- else --------------> fail
@@ -82,17 +82,20 @@ class StartProgress:
     :param conflicts: How many of them EnOS refused because of another start (61121).
     :param accepted_at: When EnOS accepted a start of ours, in seconds since 1970.
     :param ambiguous: A start, of this or of an earlier try, may have been accepted.
+    :param met_running: EnOS refused a start because of the status; after a triggerer's death that
+        may be our own doing.
     """
 
     attempts: int = 0
     conflicts: int = 0
     accepted_at: float | None = None
     ambiguous: bool = False
+    met_running: bool = False
 
     @property
     def may_have_started(self) -> bool:
         """Whether the pipeline may run because of this task."""
-        return self.accepted_at is not None or self.ambiguous
+        return self.accepted_at is not None or self.ambiguous or self.met_running
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +163,7 @@ def start(
     else:
         outcome = Outcome.ADOPTED if progress.ambiguous else Outcome.ALREADY_RUNNING
     status: str | None = found
-    if terms.wait_for_running and not (found and found.is_running):
+    if terms.wait_for_running and found is None:
         now = yield Now()
         deadline = now + terms.start_timeout_seconds
         status = yield from flows.wait_for_status(
@@ -231,7 +234,8 @@ class _Refusals:
             raise error
         if error.ambiguous:
             self._progress.ambiguous = True
-            if status := (yield from self._needless_status()):
+            status = yield from self._status()
+            if status.is_running:
                 return status
         yield from self._after_trouble(error)
         return None
@@ -242,10 +246,11 @@ class _Refusals:
         self._progress.conflicts += 1
         now = yield Now()
         left = self._terms.acceptance_deadline - now
-        pause = max(next(self._conflict_pauses), refusal.retry_after_seconds or 0)
+        least = refusal.retry_after_seconds or 0
+        pause = min(max(next(self._conflict_pauses), least), max(left, 0))
         conflicts = self._progress.conflicts
         limit = self._terms.limit(self._terms.conflict_deadline, "conflict_timeout")
-        if pause >= left:
+        if left <= 0 or least > left:
             raise ConflictTimeoutError(
                 f"EnOS refused {conflicts} times because somebody else in the organization was "
                 f"starting a pipeline, and {limit} is over",
@@ -254,17 +259,18 @@ class _Refusals:
             ) from refusal
         if conflicts & (conflicts - 1) == 0:  # 1, 2, 4, 8 ...: enough to follow, not a flood
             yield Log(
-                "%s Refused %d times. Trying again in %.1f s, giving up in %.0f s.",
+                "%s Refusal %d. Trying again in %.1f s, giving up in %.0f s.",
                 (refusal, conflicts, pause, left),
             )
         yield Sleep(pause)
 
     def _after_wrong_status(self, refusal: PipelineStateError) -> Flow[PipelineStatus | None]:
+        self._progress.met_running = True
         try:
             status = yield from self._status()
         except PipelineNotFoundError:
             raise refusal from None  # it was never released: no status to read
-        if status.is_running or status.is_in_transition:
+        if status.is_running:
             return status
         # The status that was read allows a start: it has just changed, or the list is late.
         now = yield Now()
@@ -292,11 +298,16 @@ class _Refusals:
         yield Log("%s Trying again in %.1f s, giving up in %.0f s.", (error, pause, left))
         yield Sleep(pause)
 
-    def _needless_status(self) -> Flow[PipelineStatus | None]:
-        status = yield from self._status()
-        return status if status.is_running or status.is_in_transition else None
-
     def _status(self) -> Flow[PipelineStatus]:
-        patience = flows.Patience(flows.WAIT_PATIENCE.seconds, self._terms.acceptance_deadline)
-        pipeline = yield from flows.find_pipeline(self._org_id, self._pipeline_id, patience)
-        return pipeline.status
+        """Return the status; when a start or a stop is under way, that after it."""
+        now = yield Now()
+        deadline = now + self._terms.start_timeout_seconds
+        return (
+            yield from flows.settled_status(
+                self._org_id,
+                self._pipeline_id,
+                deadline=self._terms.capped(deadline),
+                limit=self._terms.limit(deadline, "start_timeout"),
+                poll_interval_seconds=self._terms.poll_interval_seconds,
+            )
+        )

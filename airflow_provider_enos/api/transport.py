@@ -109,31 +109,60 @@ def run(flow: Flow[T], io: BlockingIO) -> T:
 
 
 async def run_async(flow: Flow[T], io: AsyncIO) -> T:
-    """Drive a flow on an event loop. Cancelling it ends the flow: nothing more is sent."""
+    """
+    Drive a flow on an event loop. Cancelling it ends the flow: nothing more is sent.
+
+    A write that is under way then is waited for, so that the flow still hears what came of it.
+    """
+    cancelled: asyncio.CancelledError | None = None
     try:
         step = next(flow)
         while True:
             result: Any = None
+            if cancelled and not isinstance(step, Now | Log):
+                raise cancelled
             try:
-                match step:
-                    case Send(request):
-                        result = await io.send(request)
-                    case Sleep(seconds):
-                        await asyncio.sleep(seconds)
-                    case Wait(future):
-                        # The shield keeps our own cancellation from cancelling it for the others.
-                        result = await asyncio.shield(asyncio.wrap_future(future))
-                    case _:
-                        result = _at_once(step, io)
+                if isinstance(step, Send) and not step.request.repeatable:
+                    writing = asyncio.ensure_future(io.send(step.request))
+                    cancelled = await _done(writing)
+                    result = writing.result()
+                else:
+                    result = await _perform(step, io)
             except EnOSError as error:
                 step = flow.throw(error)
             else:
                 step = flow.send(result)
     except StopIteration as done:
+        if cancelled:
+            raise cancelled from None
         outcome: T = done.value
         return outcome
     finally:
         flow.close()
+
+
+async def _perform(step: Step, io: AsyncIO) -> Any:
+    match step:
+        case Send(request):
+            return await io.send(request)
+        case Sleep(seconds):
+            return await asyncio.sleep(seconds)
+        case Wait(future):
+            # The shield keeps our own cancellation from cancelling it for the others.
+            return await asyncio.shield(asyncio.wrap_future(future))
+        case _:
+            return _at_once(step, io)
+
+
+async def _done(writing: asyncio.Future[Answer]) -> asyncio.CancelledError | None:
+    """Wait for a write whatever happens; return the first cancellation that came meanwhile."""
+    cancelled: asyncio.CancelledError | None = None
+    while not writing.done():
+        try:
+            await asyncio.wait([writing])
+        except asyncio.CancelledError as error:
+            cancelled = cancelled or error
+    return cancelled
 
 
 def _at_once(step: Step, io: BlockingIO | AsyncIO) -> Any:

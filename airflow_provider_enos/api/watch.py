@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Self
@@ -129,9 +130,12 @@ def watch(org_id: str, pipeline_id: str, rule: StatusRule, plan: PollPlan) -> Fl
 
 
 def _statuses(value: object, path: str) -> frozenset[PipelineStatus]:
-    values = [value] if isinstance(value, str) else value
+    # A template gives a list as text: "['RUNNING']", or "RUNNING, PAUSED".
+    values: object = value
+    if isinstance(value, str):
+        values = [one for one in re.split(r"[\s,\[\]'\"]+", value) if one]
     if not isinstance(values, Collection) or not all(
-        isinstance(one, str) and one.strip() for one in values
+        isinstance(one, str) and re.fullmatch(r"\s*[A-Za-z][A-Za-z_]*\s*", one) for one in values
     ):
         raise InvalidSettingError.of(path, value, "a status such as 'RUNNING', or a list of them")
     return frozenset(PipelineStatus(one) for one in values)

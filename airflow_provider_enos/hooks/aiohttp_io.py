@@ -14,6 +14,7 @@ from airflow_provider_enos.api.errors import (
     EnOSError,
     EnOSNoAnswerError,
     EnOSUnreachableError,
+    InvalidSettingError,
     excerpt,
 )
 from airflow_provider_enos.api.messages import Answer, Request, require_size
@@ -82,7 +83,7 @@ class AiohttpIO:
                 body = await _body(response, request)
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return Answer(response.status, body, headers)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as error:
             raise _translated(error, request.purpose) from error
 
 
@@ -99,6 +100,8 @@ def _translated(error: Exception, purpose: str) -> EnOSError:
     if isinstance(error, aiohttp.ClientResponseError):
         # Its own text has the proxy's address, password included.
         text = f"the proxy answered {error.status} {excerpt(error.message)}"
+    if isinstance(error, aiohttp.InvalidURL | UnicodeError):
+        return InvalidSettingError("host or proxy: no address that can be connected to")
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return EnOSCertificateError(f"{text}.", during=purpose)
     if isinstance(error, _NEVER_SENT):

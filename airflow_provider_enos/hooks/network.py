@@ -18,7 +18,7 @@ from urllib.request import (  # type: ignore[attr-defined]  # typeshed lacks the
 from certifi import where
 
 from airflow_provider_enos.api.errors import InvalidSettingError
-from airflow_provider_enos.api.settings import EnOSSettings
+from airflow_provider_enos.api.settings import EnOSSettings, parse_proxy
 
 #: A host that does not answer at all shows sooner than one that thinks.
 MAX_CONNECT_TIMEOUT_SECONDS = 10.0
@@ -103,4 +103,8 @@ def _environment_proxy(gateway_url: str) -> str | None:
     proxies = getproxies_environment()
     if not parts.hostname or proxy_bypass_environment(parts.netloc, proxies):
         return None
-    return proxies.get(parts.scheme) or proxies.get("all")
+    name = parts.scheme if parts.scheme in proxies else "all"
+    proxy = proxies.get(name)
+    if proxy and "://" not in proxy:
+        proxy = f"http://{proxy}"  # "proxy:3128" is usual there
+    return parse_proxy(f"environment variable {name}_proxy", proxy or None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from http.cookiejar import DefaultCookiePolicy
-from queue import Empty, SimpleQueue
 
 import requests
 from urllib3.exceptions import HTTPError, MaxRetryError, NameResolutionError, NewConnectionError
@@ -15,46 +14,15 @@ from airflow_provider_enos.api.errors import (
     EnOSError,
     EnOSNoAnswerError,
     EnOSUnreachableError,
-    TaskKilledError,
+    InvalidSettingError,
     excerpt,
 )
 from airflow_provider_enos.api.messages import Answer, Request, require_size
 from airflow_provider_enos.api.settings import EnOSSettings
+from airflow_provider_enos.hooks.kill_switch import KillSwitch
 from airflow_provider_enos.hooks.network import USER_AGENT, Network
 
 _CHUNK_BYTES = 65_536
-
-
-class KillSwitch:
-    """
-    Ends a blocking flow from a signal handler: its sleep at once, and before the next request.
-
-    A queue instead of an event, since ``threading.Event.set`` in a signal handler can wait for the
-    very thread that it interrupted; ``SimpleQueue.put`` is made for this.
-    """
-
-    def __init__(self) -> None:
-        self._pulled = False
-        self._wake: SimpleQueue[None] = SimpleQueue()
-
-    def pull(self) -> None:
-        """End the flow."""
-        self._pulled = True
-        self._wake.put(None)
-
-    def check(self) -> None:
-        """Raise :class:`TaskKilledError` once the switch was pulled."""
-        if self._pulled:
-            raise TaskKilledError("the task was killed; nothing more was sent to EnOS.")
-
-    def sleep(self, seconds: float) -> None:
-        """Sleep, unless and until the switch is pulled."""
-        self.check()
-        try:
-            self._wake.get(timeout=max(seconds, 0))
-        except Empty:
-            return
-        self.check()
 
 
 class RequestsIO:
@@ -134,6 +102,8 @@ def _body(response: requests.Response, deadline: float, request: Request) -> byt
 
 
 def _translated(error: Exception, purpose: str) -> EnOSError:
+    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
+        return InvalidSettingError("host or proxy: no address that can be connected to")
     reason: object = error.args[0] if error.args else error
     if isinstance(reason, MaxRetryError):
         reason = reason.reason

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -11,7 +13,7 @@ from airflow.providers.common.compat.connection import (
     get_async_connection,
     get_async_extra_dejson,
 )
-from airflow.providers.common.compat.sdk import BaseHook
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
 from airflow_provider_enos.api import calls, flows, transport
 from airflow_provider_enos.api.errors import EnOSError, InvalidSettingError
@@ -24,7 +26,8 @@ from airflow_provider_enos.api.tokens import TokenCache, cache_for, signed
 if TYPE_CHECKING:
     import requests
 
-    from airflow_provider_enos.hooks.requests_io import KillSwitch, RequestsIO
+    from airflow_provider_enos.hooks.kill_switch import KillSwitch
+    from airflow_provider_enos.hooks.requests_io import RequestsIO
 
 T = TypeVar("T")
 
@@ -47,9 +50,7 @@ class EnOSStreamingHook(BaseHook):
 
     :param enos_conn_id: Airflow connection of type ``enos``.
     :param org_id: Organization ID; by default the connection's.
-    :param request_timeout_seconds: Longest wait for one answer; by default the connection's.
     :param kill_switch: Ends a call, and forbids the next one, when the task is killed.
-    :param token_cache: Tokens of its own instead of those that the process shares.
     """
 
     conn_name_attr = "enos_conn_id"
@@ -62,16 +63,13 @@ class EnOSStreamingHook(BaseHook):
         enos_conn_id: str = default_conn_name,
         *,
         org_id: str | None = None,
-        request_timeout_seconds: float | None = None,
         kill_switch: KillSwitch | None = None,
-        token_cache: TokenCache | None = None,
     ) -> None:
         super().__init__()
         self.enos_conn_id = enos_conn_id
         self._org_id = org_id
-        self._request_timeout_seconds = request_timeout_seconds
         self._kill_switch = kill_switch
-        self._token_cache = token_cache
+        self._token_cache: TokenCache | None = None
 
     # ------------------------------------------------------------------ connection
 
@@ -80,18 +78,24 @@ class EnOSStreamingHook(BaseHook):
         """
         The connection's fields, checked.
 
-        :raises InvalidSettingError: names the field that is wrong.
+        :raises InvalidSettingError: names the field that is wrong, or there is no connection.
         """
-        connection = self.get_connection(self.enos_conn_id)
+        try:
+            connection = self.get_connection(self.enos_conn_id)
+        except AirflowNotFoundException as error:
+            raise InvalidSettingError(str(error)) from error
         return self._settings_of(connection, connection.extra_dejson)
 
     async def load(self) -> None:
         """
         Read the connection without blocking the event loop; afterwards :attr:`settings` is there.
 
-        :raises InvalidSettingError: names the field that is wrong.
+        :raises InvalidSettingError: names the field that is wrong, or there is no connection.
         """
-        connection = await get_async_connection(self.enos_conn_id)
+        try:
+            connection = await get_async_connection(self.enos_conn_id)
+        except AirflowNotFoundException as error:
+            raise InvalidSettingError(str(error)) from error
         extra = await get_async_extra_dejson(connection)
         self.__dict__["settings"] = self._settings_of(connection, extra)
 
@@ -125,13 +129,8 @@ class EnOSStreamingHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask EnOS for a token and the pipelines; say in one line what is wrong, or how many."""
-        hook = EnOSStreamingHook(
-            self.enos_conn_id,
-            org_id=self._org_id,
-            request_timeout_seconds=TEST_REQUEST_TIMEOUT_SECONDS,
-            token_cache=TokenCache(),  # the keys are what is tested
-        )
         try:
+            hook = self.apart(TEST_REQUEST_TIMEOUT_SECONDS)  # the keys are what is tested
             released, designed = hook.run(_count_pipelines(hook.org_id))
         except EnOSError as error:
             return False, str(error)
@@ -139,6 +138,17 @@ class EnOSStreamingHook(BaseHook):
             f"EnOS knows these keys. Organization {hook.org_id} has {released} released "
             f"pipelines and {designed} that are not released."
         )
+
+    def apart(self, request_timeout_seconds: float) -> EnOSStreamingHook:
+        """
+        Return a hook with the same settings that shares nothing with this one: own tokens, own
+        session, own limit for an answer (unless the connection's is shorter), no kill switch.
+        """
+        hook = EnOSStreamingHook(self.enos_conn_id, org_id=self.org_id)
+        hook._token_cache = TokenCache()
+        limit = min(request_timeout_seconds, self.settings.request_timeout_seconds)
+        hook.__dict__["settings"] = replace(self.settings, request_timeout_seconds=limit)
+        return hook
 
     # ------------------------------------------------------------------ drivers
 
@@ -148,9 +158,11 @@ class EnOSStreamingHook(BaseHook):
 
     async def run_async(self, flow: transport.Flow[T]) -> T:
         """Carry out a flow on the running event loop; needs :meth:`load` first."""
-        from airflow_provider_enos.hooks.aiohttp_io import AiohttpIO  # noqa: PLC0415 - parse cost
-
-        async with AiohttpIO(self.settings, self.log.info) as io:
+        # Importing aiohttp takes a quarter of a second, too long for an event loop.
+        module = await asyncio.to_thread(
+            importlib.import_module, "airflow_provider_enos.hooks.aiohttp_io"
+        )
+        async with module.AiohttpIO(self.settings, self.log.info) as io:
             return await transport.run_async(self._signed(flow), io)
 
     # ------------------------------------------------------------------ reading
@@ -330,7 +342,7 @@ class EnOSStreamingHook(BaseHook):
         return RequestsIO(self.settings, self.log.info, self._kill_switch)
 
     def _settings_of(self, connection: Any, extra: Mapping[str, Any]) -> EnOSSettings:
-        settings = EnOSSettings.from_connection(
+        return EnOSSettings.from_connection(
             self.enos_conn_id,
             host=connection.host,
             port=connection.port,
@@ -338,9 +350,6 @@ class EnOSStreamingHook(BaseHook):
             password=connection.password,
             extra=extra,
         )
-        if self._request_timeout_seconds is None:
-            return settings
-        return replace(settings, request_timeout_seconds=self._request_timeout_seconds)
 
 
 def _count_pipelines(org_id: str) -> transport.Flow[tuple[int, int]]:

@@ -18,25 +18,29 @@ class StartMemory:
     task wants a fresh start, so a note from before a clear does not count.
     """
 
-    def __init__(self, context: Context, *, pipeline_id: str, org_id: str) -> None:
+    def __init__(self, context: Context) -> None:
         self._store: Any = context.get("task_state_store")
-        self._note = {
-            "pipeline_id": pipeline_id,
-            "org_id": org_id,
-            "clear_number": getattr(context.get("dag_run"), "clear_number", 0) or 0,
-        }
+        # Airflow counts the clears of a run, not of a task.
+        self._clear_number = getattr(context.get("dag_run"), "clear_number", 0) or 0
 
-    @property
-    def is_noted(self) -> bool:
+    def has(self, pipeline_id: str, org_id: str) -> bool:
         """Whether an earlier try may have started the pipeline."""
-        return self._store is not None and self._store.get(_KEY) == self._note
+        note = self._note(pipeline_id, org_id)
+        return self._store is not None and self._store.get(_KEY) == note
 
-    def note(self) -> None:
+    def note(self, pipeline_id: str, org_id: str) -> None:
         """Remember that this try may start the pipeline."""
         if self._store is not None:
-            self._store.set(_KEY, self._note)
+            self._store.set(_KEY, self._note(pipeline_id, org_id))
 
     def forget(self) -> None:
         """EnOS certainly did not start it for us."""
         if self._store is not None:
             self._store.delete(_KEY)
+
+    def _note(self, pipeline_id: str, org_id: str) -> dict[str, Any]:
+        return {
+            "pipeline_id": pipeline_id,
+            "org_id": org_id,
+            "clear_number": self._clear_number,
+        }

@@ -16,7 +16,11 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 from airflow.sdk.definitions.param import ParamsDict
-from airflow.sdk.exceptions import ParamValidationError
+from airflow.sdk.exceptions import (
+    ParamValidationError,
+    TaskDeferralError,
+    TaskDeferralTimeout,
+)
 from airflow.triggers.base import StartTriggerArgs
 
 from airflow_provider_enos.api import calls, flows
@@ -36,8 +40,8 @@ from airflow_provider_enos.api.start_settings import (
     parse_id,
     parse_kafka_rate,
 )
-from airflow_provider_enos.api.tokens import TokenCache
 from airflow_provider_enos.arguments import choice, has_template, is_lazy, seconds
+from airflow_provider_enos.hooks.kill_switch import KillSwitch
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
 from airflow_provider_enos.links import PipelineConsoleLink
 from airflow_provider_enos.operators.memory import StartMemory
@@ -45,8 +49,6 @@ from airflow_provider_enos.retries import EnOSRetryPolicy
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, RetryPolicy
-
-    from airflow_provider_enos.hooks.requests_io import KillSwitch
 
 #: What on_kill in a worker may take: Airflow sends SIGKILL five seconds after SIGTERM.
 KILL_SECONDS = 4.0
@@ -95,7 +97,8 @@ class StartPipelineOperator(BaseOperator):
     :param start_timeout: How long EnOS may take from accepted to RUNNING; ``timedelta`` or seconds.
     :param poll_interval_seconds: Pause between two looks at the status.
     :param on_kill: ``"leave"``, or ``"stop"`` the pipeline when the task is killed or ended by a
-        person, if this try has started it.
+        person while it waits, if this try has started it. EnOS does not stop a pipeline that is
+        still starting: the triggerer tries for a minute, a worker has only four seconds.
     :param deferrable: Wait in the triggerer, without holding a worker.
     :param start_from_trigger: Begin in the triggerer, without any worker before the pipeline runs.
         Values from other tasks cannot be used then, nor params without a default, nor any
@@ -147,6 +150,8 @@ class StartPipelineOperator(BaseOperator):
         self.org_id = org_id
         self.enos_conn_id = enos_conn_id
         self.if_running = if_running
+        if not isinstance(wait_for_running, bool):
+            raise InvalidSettingError.of("wait_for_running", wait_for_running, "True or False")
         self.wait_for_running = wait_for_running
         self.conflict_timeout_seconds = seconds(conflict_timeout, "conflict_timeout", least=0)
         self.start_timeout_seconds = seconds(start_timeout, "start_timeout", least=0)
@@ -159,7 +164,7 @@ class StartPipelineOperator(BaseOperator):
         if start_from_trigger:
             self._start_from_trigger()
         self._progress = StartProgress()
-        self._kill_switch: KillSwitch | None = None
+        self._hook_for_kill: EnOSStreamingHook | None = None
 
     # ------------------------------------------------------------------ Airflow's calls
 
@@ -168,20 +173,20 @@ class StartPipelineOperator(BaseOperator):
         settings = self._guarded(self._start_settings)
         if_running = self._guarded(lambda: choice(self.if_running, IF_RUNNING, "if_running"))
         self._guarded(lambda: self.hook.org_id)
+        self._hook_for_kill = self.hook.apart(KILL_SECONDS)
         self._push_console_link(context)
-        memory = self._memory(context)
-        earlier_try = memory.is_noted
+        memory = StartMemory(context)
+        earlier_try = memory.has(settings.pipeline_id, self.hook.org_id)
         try:
             if if_running != "succeed" and not earlier_try:
                 self._meet_running(if_running)
-            memory.note()
+            memory.note(settings.pipeline_id, self.hook.org_id)
             if self.deferrable:
                 self._defer(context, settings, earlier_try)
             self._progress = StartProgress(ambiguous=earlier_try)
-            terms = self._terms(self._began(context), self._deadline(context))
+            terms = self._terms(self._deadline(context))
             result = self.hook.run(start(self.hook.org_id, settings, terms, self._progress))
-            if self._kill_switch is not None:
-                self._kill_switch.check()
+            self._settle()
         except TaskKilledError:
             # The kill came while a request was under way; its answer may have been "accepted".
             self._stop_if_ours()
@@ -202,9 +207,20 @@ class StartPipelineOperator(BaseOperator):
 
     def on_kill(self) -> None:
         """End the wait; stop the pipeline if this try has started it and ``on_kill="stop"``."""
-        if self._kill_switch is not None:
-            self._kill_switch.pull()
+        self._kill_switch.pull()
         self._stop_if_ours()
+
+    def resume_execution(
+        self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context
+    ) -> Any:
+        """Resume; say which pipeline it is about when Airflow itself has ended the trigger."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except (TaskDeferralTimeout, TaskDeferralError) as error:
+            raise type(error)(
+                f"{error}: Airflow ended the trigger that was starting pipeline "
+                f"{self.pipeline_id}, which may be starting or running now."
+            ) from error
 
     def dry_run(self) -> None:
         """Log the request that would be sent, without its signature; send nothing."""
@@ -226,12 +242,13 @@ class StartPipelineOperator(BaseOperator):
     @cached_property
     def hook(self) -> EnOSStreamingHook:
         """The hook of this try; killing the task ends its calls."""
-        from airflow_provider_enos.hooks.requests_io import KillSwitch  # noqa: PLC0415 - parse cost
-
-        self._kill_switch = KillSwitch()
         return EnOSStreamingHook(
             self.enos_conn_id, org_id=self.org_id, kill_switch=self._kill_switch
         )
+
+    @cached_property
+    def _kill_switch(self) -> KillSwitch:
+        return KillSwitch()
 
     @property
     def console_url(self) -> str:
@@ -246,8 +263,13 @@ class StartPipelineOperator(BaseOperator):
     def _meet_running(self, if_running: str) -> None:
         """Do what ``if_running`` says if the pipeline is running."""
         pipeline_id, org_id = parse_id(self.pipeline_id, "pipeline_id"), self.hook.org_id
-        pipeline = self.hook.get_pipeline(pipeline_id)
-        if not pipeline.status.is_running:
+        limits: dict[str, Any] = {
+            "deadline": time.time() + self.start_timeout_seconds,
+            "limit": "start_timeout",
+            "poll_interval_seconds": self.poll_interval_seconds,
+        }
+        status = self.hook.run(flows.settled_status(org_id, pipeline_id, **limits))
+        if not status.is_running:
             return
         text = f"Pipeline {pipeline_id} of organization {org_id} is already RUNNING"
         if if_running == "skip":
@@ -255,15 +277,7 @@ class StartPipelineOperator(BaseOperator):
         if if_running == "fail":
             raise AirflowFailException(f"{text} (if_running='fail').")
         self.log.info("%s: stopping it first (if_running='restart').", text)
-        self.hook.run(
-            flows.stop_pipeline(
-                org_id,
-                pipeline_id,
-                deadline=time.time() + self.start_timeout_seconds,
-                limit="start_timeout",
-                poll_interval_seconds=self.poll_interval_seconds,
-            )
-        )
+        self.hook.run(flows.stop_pipeline(org_id, pipeline_id, **limits))
 
     def _defer(self, context: Context, settings: StartSettings, earlier_try: bool) -> None:
         from airflow_provider_enos.triggers.streaming import (  # noqa: PLC0415 - parse cost
@@ -278,7 +292,7 @@ class StartPipelineOperator(BaseOperator):
                 resource_config=settings.resource_config.to_json(),
                 org_id=self.hook.org_id,
                 enos_conn_id=self.enos_conn_id,
-                begun_at=self._began(context),
+                begun_at=time.time(),
                 deadline=self._deadline(context),
                 earlier_try=earlier_try,
                 **self._trigger_options(),
@@ -295,7 +309,7 @@ class StartPipelineOperator(BaseOperator):
             result.org_id,
             {
                 Outcome.STARTED: "started",
-                Outcome.ALREADY_RUNNING: "was already started by somebody else",
+                Outcome.ALREADY_RUNNING: "was running already",
                 Outcome.ADOPTED: "was started by an earlier attempt of this task",
             }[result.outcome],
             f", now {result.status}" if result.status else "",
@@ -308,26 +322,27 @@ class StartPipelineOperator(BaseOperator):
     def _fail(self, context: Context, error: EnOSError, *, may_have_started: bool) -> None:
         """Fail the task, in either mode: for good if another try could not change anything."""
         if not may_have_started:
-            self._memory(context).forget()
+            StartMemory(context).forget()
         if not error.retryable:
             raise AirflowFailException(str(error)) from error
         raise error
 
-    def _memory(self, context: Context) -> StartMemory:
-        return StartMemory(context, pipeline_id=self.pipeline_id, org_id=self.hook.org_id)
+    def _settle(self) -> None:
+        """Keep what was started: a kill from now on comes too late, one before it counts."""
+        started_at, self._progress.accepted_at = self._progress.accepted_at, None
+        try:
+            self._kill_switch.check()
+        except TaskKilledError:
+            self._progress.accepted_at = started_at
+            raise
 
     def _stop_if_ours(self) -> None:
         """Stop the pipeline, once, if this try has started it."""
         started_at, self._progress.accepted_at = self._progress.accepted_at, None
         if started_at is None or not self.stop_on_kill:
             return
-        hook = EnOSStreamingHook(
-            self.enos_conn_id,
-            org_id=self.org_id,
-            request_timeout_seconds=KILL_SECONDS,
-            # In a signal handler the interrupted code may be the one that fetches the shared token.
-            token_cache=TokenCache(),
-        )
+        # A signal handler must not wait for what it interrupted: no shared token, no Airflow call.
+        hook = self._hook_for_kill or self.hook.apart(KILL_SECONDS)
         try:
             hook.run(
                 flows.stop_pipeline(
@@ -347,7 +362,10 @@ class StartPipelineOperator(BaseOperator):
     def _push_console_link(self, context: Context) -> None:
         """Let the button work while the task waits; Airflow itself does it at the end."""
         if url := self.console_url:
-            context["ti"].xcom_push(key=self.operator_extra_links[0].xcom_key, value=url)
+            try:
+                context["ti"].xcom_push(key=self.operator_extra_links[0].xcom_key, value=url)
+            except Exception as error:
+                self.log.warning("The EnOS console button will not work yet: %s", error)
 
     # ------------------------------------------------------------------ arguments
 
@@ -388,6 +406,9 @@ class StartPipelineOperator(BaseOperator):
         if isinstance(self.execution_mode, ExecutionMode):
             arguments["execution_mode"] = int(self.execution_mode)
         for name, value in arguments.items():
+            if isinstance(value, str) and value.endswith(tuple(self.template_ext)):
+                allowed = "no file with start_from_trigger=True: the triggerer cannot read it"
+                raise InvalidSettingError.of(name, value, allowed)
             if is_lazy(value):
                 raise InvalidSettingError.of(
                     name,
@@ -430,24 +451,22 @@ class StartPipelineOperator(BaseOperator):
         own = timedelta(seconds=self.conflict_timeout_seconds + self.start_timeout_seconds)
         return own + DEFERRAL_SLACK
 
-    def _terms(self, begun_at: float, deadline: float | None) -> StartTerms:
+    def _terms(self, deadline: float | None) -> StartTerms:
         return StartTerms(
-            conflict_deadline=begun_at + self.conflict_timeout_seconds,
+            conflict_deadline=time.time() + self.conflict_timeout_seconds,
             start_timeout_seconds=self.start_timeout_seconds,
             poll_interval_seconds=self.poll_interval_seconds,
             deadline=deadline,
             wait_for_running=self.wait_for_running,
         )
 
-    def _began(self, context: Context) -> float:
-        start_date = getattr(context["ti"], "start_date", None)
-        return start_date.timestamp() if start_date else time.time()
-
     def _deadline(self, context: Context) -> float | None:
         """When ``execution_timeout`` ends; Airflow does not enforce it on a deferred task."""
         if self.execution_timeout is None:
             return None
-        return self._began(context) + self.execution_timeout.total_seconds()
+        start_date = getattr(context["ti"], "start_date", None)
+        begun_at = start_date.timestamp() if start_date else time.time()
+        return begun_at + self.execution_timeout.total_seconds()
 
     def _guarded(self, read: Any) -> Any:
         """Read an argument; a wrong one fails the task for good."""

@@ -30,6 +30,9 @@ from airflow_provider_enos.retries import EnOSRetryPolicy
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, RetryPolicy
 
+#: A triggerer looks no more often than this.
+MIN_POLL_INTERVAL_SECONDS = 1.0
+
 #: Airflow itself ends the deferral this long after the sensor's own timeout.
 DEFERRAL_SLACK_SECONDS = 60.0
 
@@ -185,7 +188,7 @@ class PipelineStatusSensor(BaseSensorOperator):
                 return PipelineStatus(status)
             case {"status": "error"}:
                 raise EnOSError.from_payload(self._event)
-        raise ValueError(f"Cannot read the trigger's event {self._event!r}")
+        raise AirflowFailException(f"Cannot read the trigger's event {self._event!r}")
 
     def _is_met(self, status: PipelineStatus) -> bool:
         try:
@@ -207,7 +210,7 @@ class PipelineStatusSensor(BaseSensorOperator):
                 failed_statuses=None if rule.failures is None else sorted(map(str, rule.failures)),
                 org_id=self.hook.org_id,
                 enos_conn_id=self.enos_conn_id,
-                poll_interval_seconds=float(self.poke_interval),
+                poll_interval_seconds=max(self.poke_interval, MIN_POLL_INTERVAL_SECONDS),
                 deadline=deadline,
                 exponential_backoff=self.exponential_backoff,
                 max_wait_seconds=self.max_wait.total_seconds() if self.max_wait else None,
@@ -218,12 +221,19 @@ class PipelineStatusSensor(BaseSensorOperator):
         )
 
     def _deadline(self, context: Context) -> float:
-        """When ``timeout`` is over, in seconds since 1970."""
+        """When ``timeout`` or ``execution_timeout`` is over, in seconds since 1970."""
         start_date = getattr(context["ti"], "start_date", None)
-        return (start_date.timestamp() if start_date else time.time()) + self.timeout
+        return (start_date.timestamp() if start_date else time.time()) + self._limit_seconds
+
+    @property
+    def _limit_seconds(self) -> float:
+        # Airflow itself enforces no execution_timeout on a deferred task.
+        if self.execution_timeout is None:
+            return self.timeout
+        return min(self.timeout, self.execution_timeout.total_seconds())
 
     def _time_out(self, what: str) -> NoReturn:
-        message = f"Sensor has timed out after {self.timeout:g} seconds: {what}"
+        message = f"Sensor has timed out after {self._limit_seconds:g} seconds: {what}"
         if self.soft_fail:
             raise AirflowSkipException(message)
         raise AirflowSensorTimeout(message)

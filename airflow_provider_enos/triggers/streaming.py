@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, TaskInstanceState
+from airflow.providers.common.compat.sdk import TaskInstanceState
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
@@ -45,6 +45,9 @@ _ENDED = frozenset(
     }
 )
 
+
+#: Arguments that may be templates with start_from_trigger.
+_RENDERED = ("pipeline_id", "execution_mode", "kafka_rate", "resource_config", "org_id")
 
 #: Stops under way: the event loop itself keeps only weak references to its tasks.
 _stopping: set[asyncio.Task[None]] = set()
@@ -85,12 +88,9 @@ class _EnOSTrigger(BaseTrigger):
         """What else the worker must know of a failure."""
         return {}
 
-    async def _hook(self, **options: Any) -> EnOSStreamingHook:
-        hook = EnOSStreamingHook(self.enos_conn_id, org_id=self.org_id, **options)
-        try:
-            await hook.load()
-        except AirflowNotFoundException as error:
-            raise InvalidSettingError(str(error)) from error
+    async def _hook(self) -> EnOSStreamingHook:
+        hook = EnOSStreamingHook(self.enos_conn_id, org_id=self.org_id)
+        await hook.load()
         return hook
 
 
@@ -104,7 +104,7 @@ class StartPipelineTrigger(_EnOSTrigger):
     :param pipeline_id: See ``StartPipelineOperator`` for this and the arguments down to
         ``poll_interval_seconds``.
     :param begun_at: When the task began, in seconds since 1970; ``conflict_timeout_seconds`` counts
-        from there. ``None``: from when the trigger first runs.
+        from there. ``None``: from the task's own start date, as there was no worker before.
     :param deadline: When all must be done, in seconds since 1970; Airflow's ``execution_timeout``.
     :param earlier_try: An earlier try of the task may have started the pipeline.
     :param stop_on_kill: Stop the pipeline if this trigger started it and a person ends the task.
@@ -143,11 +143,17 @@ class StartPipelineTrigger(_EnOSTrigger):
         self.deadline = deadline
         self.earlier_try = earlier_try
         self.stop_on_kill = stop_on_kill
+        self._given = {name: getattr(self, name) for name in _RENDERED}
         self._progress = StartProgress(ambiguous=earlier_try)
 
     async def _outcome(self) -> dict[str, Any]:
         # With start_from_trigger no worker has seen the rendered values, and an undefined name in a
         # template renders to nothing: check before anything is sent.
+        for name, given in self._given.items():
+            if given and getattr(self, name) == "":
+                raise InvalidSettingError(
+                    f"{name}: the template {given!r} rendered to nothing; allowed is a value"
+                )
         settings = StartSettings.parse(
             pipeline_id=self.pipeline_id,
             execution_mode=self.execution_mode,
@@ -155,9 +161,11 @@ class StartPipelineTrigger(_EnOSTrigger):
             resource_config=self.resource_config,
         )
         hook = await self._hook()
-        if self.begun_at is None:
+        begun_at = self.begun_at
+        if begun_at is None:
             await self._push_console_link(hook.console_link(settings.pipeline_id))
-        begun_at = time.time() if self.begun_at is None else self.begun_at
+            start_date = getattr(self.task_instance, "start_date", None)
+            begun_at = start_date.timestamp() if start_date else time.time()
         terms = StartTerms(
             conflict_deadline=begun_at + self.conflict_timeout_seconds,
             start_timeout_seconds=self.start_timeout_seconds,
@@ -187,7 +195,7 @@ class StartPipelineTrigger(_EnOSTrigger):
         if await self._task_state() not in _ENDED:
             self.log.info("Pipeline %s is left to the task's next try.", self.pipeline_id)
             return
-        hook = await self._hook(request_timeout_seconds=KILL_REQUEST_TIMEOUT_SECONDS)
+        hook = (await self._hook()).apart(KILL_REQUEST_TIMEOUT_SECONDS)
         try:
             await hook.run_async(
                 flows.stop_pipeline(
@@ -223,14 +231,17 @@ class StartPipelineTrigger(_EnOSTrigger):
         ti: Any = self.task_instance
         if not (url and ti):
             return
-        await sync_to_async(XCom.set)(
-            key=PipelineConsoleLink().xcom_key,
-            value=url,
-            dag_id=ti.dag_id,
-            task_id=ti.task_id,
-            run_id=ti.run_id,
-            map_index=ti.map_index if ti.map_index is not None else -1,
-        )
+        try:
+            await sync_to_async(XCom.set)(
+                key=PipelineConsoleLink().xcom_key,
+                value=url,
+                dag_id=ti.dag_id,
+                task_id=ti.task_id,
+                run_id=ti.run_id,
+                map_index=ti.map_index if ti.map_index is not None else -1,
+            )
+        except Exception as error:
+            self.log.warning("The EnOS console button will not work yet: %s", error)
 
 
 class PipelineStatusTrigger(_EnOSTrigger):

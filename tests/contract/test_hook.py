@@ -6,7 +6,6 @@ import time
 
 import pytest
 import requests
-from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from airflow_provider_enos.api import errors, flows
 from airflow_provider_enos.emulator import faults as f
@@ -97,10 +96,13 @@ def test_session_is_that_of_the_calls(emulator):
     assert session.get(f"{emulator.url}/_emulator/health", timeout=5).json()["status"] == "ok"
 
 
-def test_missing_connection_is_airflows_own_error(emulator):
-    with pytest.raises(AirflowNotFoundException, match="no_such_conn"):
+def test_missing_connection_is_a_wrong_setting_in_both_ways(emulator):
+    with pytest.raises(errors.InvalidSettingError, match="no_such_conn"):
         EnOSStreamingHook("no_such_conn").list_pipelines()
-    with pytest.raises(AirflowNotFoundException, match="no_such_conn"):
+    is_good, message = EnOSStreamingHook("no_such_conn").test_connection()
+    assert not is_good
+    assert "no_such_conn" in message
+    with pytest.raises(errors.InvalidSettingError, match="no_such_conn"):
         asyncio.run(EnOSStreamingHook("no_such_conn").load())
 
 

@@ -368,8 +368,9 @@ def test_pipeline_that_shows_up_a_moment_later_is_found(stage, enos):
     assert stage.pauses == [2.0]
 
 
-def test_pipeline_is_called_missing_after_the_second_look_only(stage, enos):
-    enos.statuses = [None]
+def test_pipeline_is_called_missing_after_the_second_look_only(stage):
+    others = {"code": 0, "data": {"count": 1, "pipelines": [{"pipelineId": "p-2"}]}}
+    stage.server = lambda _: others
 
     with pytest.raises(PipelineNotFoundError) as caught:
         stage.run(flows.find_pipeline("o1", "p-1"))
@@ -381,6 +382,35 @@ def test_pipeline_is_called_missing_after_the_second_look_only(stage, enos):
         "Check the pipeline ID and the organization ID, and that the pipeline has been released "
         "(EnOS console, Stream Processing > Pipeline Operation)."
     )
+
+
+def test_organization_that_lists_nothing_at_all_is_asked_for_a_while(stage, enos):
+    """A list that is empty for a moment must not fail a task for good."""
+    enos.statuses = [None, None, None, "RUNNING"]
+
+    assert stage.run(flows.find_pipeline("o1", "p-1")).status == "RUNNING"
+
+
+def test_organization_that_stays_empty_has_no_such_pipeline(stage, enos):
+    enos.statuses = [None]
+
+    with pytest.raises(PipelineNotFoundError):
+        stage.run(flows.find_pipeline("o1", "p-1"))
+
+    assert 15 <= stage.elapsed_seconds <= 17
+
+
+def test_pipeline_that_is_not_listed_right_after_its_start_is_waited_for(stage):
+    others = [{"pipelineId": "p-2", "status": "RUNNING"}]
+    looks = itertools.count(1)
+
+    def server(_):
+        found = [{"pipelineId": "p-1", "status": "RUNNING"}] if next(looks) > 6 else []
+        return {"code": 0, "data": {"count": 1, "pipelines": others + found}}
+
+    stage.server = server
+
+    assert wait(stage) == "RUNNING"
 
 
 def test_list_that_fails_for_good_says_so(stage, enos):

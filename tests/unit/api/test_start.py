@@ -133,10 +133,10 @@ def test_conflicts_are_logged_at_1_2_4_8_and_no_more(stage, enos, flow):
         'job." (EnOS code 61121, HTTP 200). Try again when the other start is done.'
     )
     assert stage.lines[:-2] == [
-        f"{refusal} Refused 1 times. Trying again in 30.0 s, giving up in 1800 s.",
-        f"{refusal} Refused 2 times. Trying again in 30.0 s, giving up in 1770 s.",
-        f"{refusal} Refused 4 times. Trying again in 30.0 s, giving up in 1710 s.",
-        f"{refusal} Refused 8 times. Trying again in 30.0 s, giving up in 1590 s.",
+        f"{refusal} Refusal 1. Trying again in 30.0 s, giving up in 1800 s.",
+        f"{refusal} Refusal 2. Trying again in 30.0 s, giving up in 1770 s.",
+        f"{refusal} Refusal 4. Trying again in 30.0 s, giving up in 1710 s.",
+        f"{refusal} Refusal 8. Trying again in 30.0 s, giving up in 1590 s.",
     ]
     assert stage.lines[-2] == (
         "EnOS accepted the start of pipeline p-1 (attempt 11, 10 conflicts)."
@@ -197,13 +197,38 @@ def test_pipeline_that_somebody_else_starts_is_waited_for(stage, enos, flow):
     assert enos.log.count("start") == 1
 
 
-def test_pipeline_under_way_is_not_waited_for_if_nobody_wants_it(stage, enos, flow):
-    enos.starts, enos.statuses = [WRONG_STATUS], ["STARTING"]
+@pytest.mark.parametrize("wait_for_running", [True, False])
+def test_refused_start_is_no_success_before_the_pipeline_runs(stage, enos, flow, wait_for_running):
+    enos.starts, enos.statuses = [WRONG_STATUS], ["STARTING", "STARTING", "RUNNING"]
 
-    result = stage.run(flow(wait_for_running=False))
+    result = stage.run(flow(wait_for_running=wait_for_running))
 
-    assert result.status == "STARTING"
-    assert enos.log == ["start", "list"]
+    assert result.status == "RUNNING"
+    assert result.outcome is Outcome.ALREADY_RUNNING
+    assert enos.log == ["start", "list", "list", "list"]
+
+
+@pytest.mark.parametrize("wait_for_running", [True, False])
+def test_pipeline_that_was_stopping_is_started_when_it_has_stopped(
+    stage, enos, flow, wait_for_running
+):
+    """61165 while it stops is neither a success nor a failure."""
+    enos.starts = [WRONG_STATUS, enos.OK]
+    enos.statuses = ["STOPPING", "STOPPED", "RUNNING"]
+
+    result = stage.run(flow(wait_for_running=wait_for_running))
+
+    assert result.outcome is Outcome.STARTED
+    assert enos.log.count("start") == 2
+
+
+def test_status_that_never_settles_ends_with_the_start_timeout(stage, enos, flow, progress):
+    enos.starts, enos.statuses = [WRONG_STATUS], ["FINISHED"]
+
+    with pytest.raises(StatusTimeoutError, match="still FINISHED, and start_timeout is over"):
+        stage.run(flow())
+
+    assert progress.may_have_started
 
 
 def test_second_try_of_task_finds_pipeline_already_running(stage, enos, flow, progress):

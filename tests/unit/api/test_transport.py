@@ -14,7 +14,8 @@ from airflow_provider_enos.api.errors import (
 from airflow_provider_enos.api.messages import Answer, Request
 from airflow_provider_enos.api.transport import Log, Now, Send, Sleep, Wait, run, run_async
 
-REQUEST = Request("GET", "/x", "try")
+REQUEST = Request("POST", "/x", "try")
+READ = Request("GET", "/x", "look", repeatable=True)
 
 
 class BlockingFake:
@@ -202,7 +203,7 @@ def test_sleep_of_a_killed_task_closes_the_flow_and_sends_nothing_more():
     assert events == ["closed"]
 
 
-@pytest.mark.parametrize("step", [Send(REQUEST), Sleep(3600), Wait(Future())])
+@pytest.mark.parametrize("step", [Send(READ), Sleep(3600), Wait(Future())])
 async def test_cancelling_closes_the_flow_and_sends_nothing_more(step):
     events = []
 
@@ -214,7 +215,7 @@ async def test_cancelling_closes_the_flow_and_sends_nothing_more(step):
     def flow():
         try:
             yield step
-            yield Send(REQUEST)
+            yield Send(READ)
         except EnOSError:
             events.append("handled")
         finally:
@@ -228,6 +229,56 @@ async def test_cancelling_closes_the_flow_and_sends_nothing_more(step):
         await task
 
     assert events == (["sent", "closed"] if isinstance(step, Send) else ["closed"])
+
+
+async def test_cancelled_flow_hears_the_answer_to_a_write_and_does_nothing_more():
+    """Only the answer tells whether there is a pipeline to stop."""
+    answered, heard = asyncio.Event(), []
+
+    class Slow(AsyncFake):
+        async def send(self, request):
+            await answered.wait()
+            return Answer(200, b"accepted")
+
+    def flow():
+        heard.append((yield Send(REQUEST)).body)
+        heard.append((yield Now()) > 0)
+        yield Sleep(0)
+        heard.append("went on")
+
+    task = asyncio.create_task(run_async(flow(), Slow()))
+    await asyncio.sleep(0)
+
+    task.cancel("by a person")
+    await asyncio.sleep(0)
+    task.cancel("again")
+    answered.set()
+    with pytest.raises(asyncio.CancelledError, match="by a person"):
+        await task
+
+    assert heard == [b"accepted", True]
+
+
+async def test_flow_that_ends_with_the_write_is_cancelled_all_the_same():
+    answered = asyncio.Event()
+
+    class Slow(AsyncFake):
+        async def send(self, request):
+            await answered.wait()
+            return Answer(200, b"")
+
+    def flow():
+        yield Send(REQUEST)
+        return "done"
+
+    task = asyncio.create_task(run_async(flow(), Slow()))
+    await asyncio.sleep(0)
+
+    task.cancel()
+    answered.set()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def test_cancelling_one_who_waits_does_not_cancel_what_others_wait_for():

@@ -83,7 +83,7 @@ def test_failing_status_names_pipeline_status_and_what_was_awaited():
         (
             "",
             None,
-            "target_statuses: got '', allowed is a status such as 'RUNNING', or a list of them.",
+            "target_statuses: got '', allowed is at least one status.",
         ),
         (
             None,
@@ -227,7 +227,7 @@ def test_silent_fail_is_not_silent_of_what_no_look_can_change(status, error_clas
     with pytest.raises(error_class):
         stage.run(watch("o1", "p-1", RUNNING, plan(stage, silent_fail=True)))
 
-    assert stage.elapsed_seconds <= 2
+    assert stage.elapsed_seconds <= 17
 
 
 @pytest.mark.parametrize("status", [UNKNOWN_CODE, DOWN])

@@ -1,15 +1,18 @@
 """The start operator without EnOS: arguments, deferral, memory and verdicts."""
 
+import time
 from datetime import timedelta
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 from airflow.sdk import DAG, Param, XComArg
+from airflow.sdk.exceptions import TaskDeferralTimeout
 
 from airflow_provider_enos.api.errors import (
     InvalidSettingError,
     PipelineNotFoundError,
     ResourceNotEnoughError,
+    TaskKilledError,
 )
 from airflow_provider_enos.api.start_settings import ExecutionMode, ResourceConfig
 from airflow_provider_enos.operators.streaming import StartPipelineOperator
@@ -129,9 +132,11 @@ def test_deferral_carries_checked_values_absolute_times_and_no_secret(context):
         on_kill="stop",
     )
 
+    before = time.time()
     deferred = deferral(task, context)
 
     path, arguments = deferred.trigger.serialize()
+    assert before <= arguments.pop("begun_at") <= time.time()
     assert path == "airflow_provider_enos.triggers.streaming.StartPipelineTrigger"
     assert arguments == {
         "pipeline_id": "p-1",
@@ -144,7 +149,6 @@ def test_deferral_carries_checked_values_absolute_times_and_no_secret(context):
         "conflict_timeout_seconds": 60.0,
         "start_timeout_seconds": 120.0,
         "poll_interval_seconds": 5.0,
-        "begun_at": BEGUN,
         "deadline": BEGUN + 300,
         "earlier_try": False,
         "stop_on_kill": True,
@@ -272,6 +276,9 @@ def test_start_from_trigger_tells_the_scheduler_all_that_the_trigger_needs(conne
     [
         {"pipeline_id": "{{ ti.xcom_pull(task_ids='up') }}"},
         {"resource_config": {"server": "{{ ti.xcom_pull('up') }}"}},
+        {"resource_config": {"{{ ti.xcom_pull('up') }}": 1}},
+        {"resource_config": "{% set f = ti.xcom_pull %}{{ f('up') }}"},
+        {"resource_config": "resources.json"},
         {"if_running": "restart"},
         {"if_running": "{{ params.x }}"},
     ],
@@ -315,5 +322,34 @@ def test_retry_policy_is_ours_unless_the_dag_says_otherwise():
     assert told.retry_policy is other
 
 
-def test_kill_before_anything_happened_does_no_harm():
-    operator(on_kill="stop").on_kill()
+def test_kill_before_anything_happened_ends_the_try_all_the_same(context):
+    task = operator(on_kill="stop")
+
+    task.on_kill()
+
+    with pytest.raises(TaskKilledError):
+        task.execute(context)
+
+
+def test_wrong_type_of_wait_for_running_is_no_truth():
+    with pytest.raises(InvalidSettingError, match="wait_for_running: got 'false', allowed is True"):
+        operator(wait_for_running="false")
+
+
+def test_deferral_that_airflow_ended_names_the_pipeline(context):
+    with pytest.raises(TaskDeferralTimeout, match="pipeline p-1, which may be starting"):
+        operator().resume_execution("__fail__", {"error": "Trigger timeout"}, context)
+
+
+def test_missing_connection_fails_for_good(context, monkeypatch):
+    with pytest.raises(AirflowFailException, match="enos_missing"):
+        operator(enos_conn_id="enos_missing", deferrable=True).execute(context)
+
+
+def test_broken_xcom_backend_costs_the_button_and_not_the_start(context):
+    def push(key, value):
+        raise RuntimeError("no XCom today")
+
+    context["ti"].xcom_push = push
+
+    assert deferral(operator(deferrable=True), context).trigger.pipeline_id == "p-1"

@@ -107,8 +107,23 @@ def test_trigger_that_crashed_fails_the_task(context, option, raised):
 
 @pytest.mark.parametrize("event", [{}, {"status": "success"}, {"status": "well"}])
 def test_malformed_event_fails_the_task_instead_of_succeeding(context, event):
-    with pytest.raises(ValueError, match="Cannot read the trigger's event"):
+    with pytest.raises(AirflowFailException, match="Cannot read the trigger's event"):
         sensor(deferrable=True).execute_complete(context, event)
+
+
+@pytest.mark.parametrize(
+    "text", ["RUNNING, paused", "['RUNNING', 'PAUSED']", '["RUNNING","PAUSED"]']
+)
+def test_list_that_a_template_made_text_is_a_list_again(text):
+    rule = sensor(target_statuses=text)._rule
+
+    assert rule.targets == {"RUNNING", "PAUSED"}
+
+
+def test_execution_timeout_ends_the_wait_in_the_triggerer_too(context):
+    task = sensor(deferrable=True, timeout=600, execution_timeout=timedelta(seconds=60))
+
+    assert task._deadline(context) == context["ti"].start_date.timestamp() + 60
 
 
 def test_max_wait_may_be_a_timedelta():

@@ -5,6 +5,7 @@ import inspect
 import pytest
 from airflow.sdk.serde import deserialize, serialize
 
+from airflow_provider_enos.api.errors import InvalidSettingError
 from airflow_provider_enos.triggers.streaming import PipelineStatusTrigger, StartPipelineTrigger
 
 TRIGGERS = [
@@ -50,3 +51,14 @@ def test_trigger_survives_the_trip_to_the_triggerer(trigger):
     assert set(arguments) == set(inspect.signature(type(trigger)).parameters)
     assert type(trigger)(**restored).serialize() == (path, arguments)
     assert restored == arguments
+
+
+async def test_template_that_rendered_to_nothing_is_refused_before_anything_is_sent():
+    """Else the pipeline would start without its resources."""
+    trigger = StartPipelineTrigger(
+        **TRIGGERS[0].serialize()[1] | {"resource_config": "{{ params.nothing }}"}
+    )
+    trigger.resource_config = ""
+
+    with pytest.raises(InvalidSettingError, match="resource_config: the template"):
+        await trigger._outcome()
