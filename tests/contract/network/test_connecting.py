@@ -291,6 +291,40 @@ def test_proxy_of_the_environment_is_used(emulator, run, new_proxy, monkeypatch,
     assert len(proxy.seen) == 2
 
 
+def test_proxy_of_the_environment_may_lack_its_scheme(emulator, run, new_proxy, monkeypatch):
+    proxy = new_proxy()
+    monkeypatch.setenv("HTTP_PROXY", proxy.address)
+
+    assert len(run(look()).pipelines) == 3
+
+    assert len(proxy.seen) == 2
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://me:the-secret@127.0.0.1:99999", "socks5://me:the-secret@127.0.0.1:9"]
+)
+def test_wrong_proxy_of_the_environment_is_named_without_its_password(
+    emulator, run, monkeypatch, proxy
+):
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+
+    with pytest.raises(errors.InvalidSettingError, match="http_proxy") as raised:
+        run(look())
+
+    assert "the-secret" not in str(raised.value)
+
+
+def test_unreachable_proxy_of_the_environment_is_said_without_its_password(
+    emulator, run, monkeypatch
+):
+    monkeypatch.setenv("HTTP_PROXY", f"me:the-secret@127.0.0.1:{closed_port()}")
+
+    with pytest.raises(errors.EnOSUnreachableError) as raised:
+        run(look())
+
+    assert "the-secret" not in str(raised.value)
+
+
 def test_https_proxy_of_the_environment_is_used(
     https, emulator, connect, run, new_proxy, certificates, monkeypatch
 ):

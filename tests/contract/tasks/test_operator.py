@@ -240,6 +240,13 @@ CASES = {
         says=("already RUNNING (if_running='fail')",),
         effective=0,
     ),
+    "if_running fail, somebody is starting it": Case(
+        somebody_is_starting_it,
+        {"if_running": "fail"},
+        error=AirflowFailException,
+        says=("already RUNNING (if_running='fail')",),
+        effective=0,
+    ),
     "if_running skip": Case(
         status("RUNNING"),
         {"if_running": "skip"},
@@ -380,7 +387,10 @@ def test_restart_stops_once_and_starts_with_the_new_settings(end):
     assert stage.enos.pipeline(stage.pipeline_id).kafka_rate == 500
 
 
-@pytest.mark.parametrize("name", ["if_running fail", "if_running skip"])
+@pytest.mark.parametrize(
+    "name",
+    ["if_running fail", "if_running fail, somebody is starting it", "if_running skip"],
+)
 def test_no_start_is_sent_when_a_running_pipeline_ends_the_task(end, name):
     assert end(name).enos.requests_for("start") == []
 
@@ -488,6 +498,17 @@ def test_kill_during_the_start_request_stops_what_it_started(stage):
     assert isinstance(task.error, errors.TaskKilledError)
     assert stage.enos.status_of(stage.pipeline_id) == "STOPPED"
     assert [one.effective for one in stage.enos.requests_for("start")] == [True]
+
+
+def test_kill_that_comes_after_the_result_stops_nothing(stage):
+    """Airflow would still report success: a green task without its pipeline."""
+    task = build(on_kill="stop")(stage)
+    task.execute(stage.new_try())
+
+    task.on_kill()
+
+    assert stage.enos.status_of(stage.pipeline_id) == "RUNNING"
+    assert stage.enos.requests_for("stop") == []
 
 
 def test_kill_leaves_a_pipeline_that_somebody_else_is_starting(stage):
