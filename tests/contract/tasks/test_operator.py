@@ -368,10 +368,9 @@ def test_stranger_is_waited_for(end):
     assert [one.code for one in starts] == [61121] * (len(starts) - 1) + [0]
 
 
-def test_waiting_ends_at_conflict_timeout_and_not_much_before(end):
+def test_nothing_but_refusals_comes_before_conflict_timeout_is_over(end):
     requests = end("conflict_timeout").enos.requests_for("start")
 
-    assert requests[-1].time - requests[0].time <= 0.5
     assert {one.code for one in requests} == {61121}
 
 
