@@ -186,6 +186,36 @@ def start(
     )
 
 
+def undo(
+    org_id: str,
+    pipeline_id: str,
+    *,
+    started_at: float,
+    seconds: float,
+    poll_interval_seconds: float,
+) -> Flow[None]:
+    """
+    Stop a pipeline that a task has started, now that the task was ended; tell the log how it went.
+
+    :param started_at: When EnOS accepted the start, in seconds since 1970.
+    :param seconds: What it may take.
+    """
+    now = yield Now()
+    try:
+        yield from flows.stop_pipeline(
+            org_id,
+            pipeline_id,
+            deadline=now + seconds,
+            limit="the time for a stop",
+            started_at=started_at,
+            poll_interval_seconds=poll_interval_seconds,
+        )
+    except EnOSError as error:
+        yield Log("Pipeline %s may still be running: %s", (pipeline_id, error))
+    else:
+        yield Log("Stopped pipeline %s, since the task was ended.", (pipeline_id,))
+
+
 def _until_accepted(
     org_id: str, settings: StartSettings, terms: StartTerms, progress: StartProgress
 ) -> Flow[PipelineStatus | None]:

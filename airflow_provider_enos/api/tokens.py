@@ -55,7 +55,8 @@ class TokenCache:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Reentrant: the garbage collector may end an abandoned flow, and so its fetch, in here.
+        self._lock = threading.RLock()
         self._held: _Held | None = None
         self._fetch: Future[None] | None = None
 

@@ -87,6 +87,7 @@ class Emulator:
         self.pipelines = self._service.pipelines
         self.pipeline = self._service.pipeline
         self.set_status = self._service.set_status
+        self.wait_for_status = self._service.wait_for_status
         self.set_start_outcome = self._service.set_start_outcome
         self.set_lag = self._service.set_lag
         self._gate = Gate(self.settings, clock)

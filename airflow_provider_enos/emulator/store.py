@@ -42,6 +42,7 @@ class Store:
         self._clock = clock
         self._path = path
         self._guard = threading.RLock()
+        self._changed = threading.Condition(self._guard)
         self._organizations: dict[str, Organization] = {}
         if path is not None and path.exists():
             for values in json.loads(path.read_text("utf-8"))["organizations"]:
@@ -118,6 +119,24 @@ class Store:
             pipeline.move = None
             pipeline.show(status, now)
 
+    def wait_for_status(self, pipeline_id: str, status: str, *, timeout: float = 10.0) -> None:
+        """
+        Wait until List Pipelines would show this status.
+
+        :param timeout: In seconds.
+        :raises KeyError: no such pipeline.
+        :raises TimeoutError: it did not come in time; the message has the status instead.
+        """
+        with self._changed:
+            until = self._clock() + timeout
+            while (pipeline := self._any(pipeline_id, self._clock())).status != status:
+                left = until - self._clock()
+                if left <= 0:
+                    raise TimeoutError(f"{pipeline_id} is {pipeline.status}, not {status}")
+                # Nobody tells when a change under way comes to its end: look then.
+                due = pipeline.move.until - self._clock() if pipeline.move else left
+                self._changed.wait(max(min(due, left), 0.001))
+
     def set_start_outcome(self, pipeline_id: str, status: str) -> None:
         """
         Let the pipeline's starts end in this status from now on.
@@ -174,6 +193,7 @@ class Store:
         """Like ``_looking``, and saves unless the change was refused."""
         with self._guard:
             yield self._clock()
+            self._changed.notify_all()
             if self._path is not None:
                 rows = [organization.as_json() for organization in self._organizations.values()]
                 new = self._path.with_name(f"{self._path.name}.new")

@@ -31,6 +31,7 @@ from airflow_provider_enos.api.start import (
     StartResult,
     StartTerms,
     start,
+    undo,
 )
 from airflow_provider_enos.api.start_settings import (
     DEFAULT_KAFKA_RATE,
@@ -343,21 +344,15 @@ class StartPipelineOperator(BaseOperator):
             return
         # A signal handler must not wait for what it interrupted: no shared token, no Airflow call.
         hook = self._hook_for_kill or self.hook.apart(KILL_SECONDS)
-        try:
-            hook.run(
-                flows.stop_pipeline(
-                    hook.org_id,
-                    self.pipeline_id,
-                    deadline=time.time() + KILL_SECONDS,
-                    limit="the time for a stop",
-                    started_at=started_at,
-                    poll_interval_seconds=KILL_POLL_SECONDS,
-                )
+        hook.run(
+            undo(
+                hook.org_id,
+                self.pipeline_id,
+                started_at=started_at,
+                seconds=KILL_SECONDS,
+                poll_interval_seconds=KILL_POLL_SECONDS,
             )
-        except EnOSError as error:
-            self.log.error("The pipeline may still be running: %s", error)
-        else:
-            self.log.info("Stopped pipeline %s, since the task was killed.", self.pipeline_id)
+        )
 
     def _push_console_link(self, context: Context) -> None:
         """Let the button work while the task waits; Airflow itself does it at the end."""

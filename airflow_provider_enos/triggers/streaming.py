@@ -17,9 +17,8 @@ from airflow.providers.common.compat.sdk import TaskInstanceState
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
-from airflow_provider_enos.api import flows
 from airflow_provider_enos.api.errors import EnOSError, InvalidSettingError
-from airflow_provider_enos.api.start import StartProgress, StartTerms, start
+from airflow_provider_enos.api.start import StartProgress, StartTerms, start, undo
 from airflow_provider_enos.api.start_settings import StartSettings, parse_id
 from airflow_provider_enos.api.watch import PollPlan, StatusRule, watch
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
@@ -196,21 +195,15 @@ class StartPipelineTrigger(_EnOSTrigger):
             self.log.info("Pipeline %s is left to the task's next try.", self.pipeline_id)
             return
         hook = (await self._hook()).apart(KILL_REQUEST_TIMEOUT_SECONDS)
-        try:
-            await hook.run_async(
-                flows.stop_pipeline(
-                    hook.org_id,
-                    parse_id(self.pipeline_id, "pipeline_id"),
-                    deadline=time.time() + KILL_SECONDS,
-                    limit="the time for a stop",
-                    started_at=started_at,
-                    poll_interval_seconds=KILL_POLL_SECONDS,
-                )
+        await hook.run_async(
+            undo(
+                hook.org_id,
+                parse_id(self.pipeline_id, "pipeline_id"),
+                started_at=started_at,
+                seconds=KILL_SECONDS,
+                poll_interval_seconds=KILL_POLL_SECONDS,
             )
-        except EnOSError as error:
-            self.log.error("The pipeline may still be running: %s", error)
-        else:
-            self.log.info("Stopped pipeline %s, since the task was ended.", self.pipeline_id)
+        )
 
     async def _task_state(self) -> str | None:
         from airflow.sdk.execution_time.task_runner import (  # noqa: PLC0415 - triggerer only

@@ -278,15 +278,15 @@ def test_stage_state(enos, client, pipeline_id):
 
 def test_blocking_start_is_answered_when_done_and_blocks_nobody_else(enos, client, make_client):
     enos.settings.start_seconds, enos.settings.blocking_start = 0.4, True
-    watcher, seen = make_client(enos), set()
+    watcher = make_client(enos)
     with ThreadPoolExecutor(1) as pool:
         start = pool.submit(client.start, enos.pipeline_ids[0])
-        while not start.done():
-            seen.add(rows(watcher)[0]["status"])
+        enos.wait_for_status(enos.pipeline_ids[0], "STARTING")
+        seen = rows(watcher)[0]["status"]
 
     assert start.result().json()["code"] == 0
     assert start.result().elapsed.total_seconds() >= 0.4
-    assert "STARTING" in seen
+    assert seen == "STARTING"
     assert enos.status_of(enos.pipeline_ids[0]) == "RUNNING"
     assert enos.requests_for("start")[0].duration_seconds >= 0.4
 
@@ -394,8 +394,7 @@ def test_stop_waits_for_no_request(enos, client, pipeline_id):
     enos.settings.start_seconds, enos.settings.blocking_start = 3600, True
     with ThreadPoolExecutor(1) as pool:
         start = pool.submit(client.start, pipeline_id)
-        while not enos.pipeline(pipeline_id).starts_accepted:
-            assert not start.done()
+        enos.wait_for_status(pipeline_id, "STARTING")
 
         enos.stop()
 
@@ -410,3 +409,16 @@ def test_loopback_only_unless_allowed():
     Emulator(host="localhost")
     with Emulator(host="0.0.0.0", allow_remote=True) as enos:
         assert requests.get(f"{enos.url}/_emulator/health", timeout=10).status_code == 200
+
+
+def test_a_status_can_be_awaited(enos, pipeline_id, client):
+    enos.settings.start_seconds = 0.2
+    client.start(pipeline_id)
+
+    enos.wait_for_status(pipeline_id, "RUNNING")
+
+    assert enos.status_of(pipeline_id) == "RUNNING"
+    with pytest.raises(TimeoutError, match="is RUNNING, not STOPPED"):
+        enos.wait_for_status(pipeline_id, "STOPPED", timeout=0.01)
+    with pytest.raises(KeyError):
+        enos.wait_for_status("nobody", "STOPPED")

@@ -489,8 +489,7 @@ def test_kill_while_it_starts_stops_it_as_soon_as_that_is_possible(stage):
 def test_kill_during_the_start_request_stops_what_it_started(stage):
     stage.enos.faults.append(f.Slow(0.5, on="start"))
     task = Killable(stage, on_kill="stop")
-    while stage.enos.status_of(stage.pipeline_id) != "RUNNING":
-        assert task.is_working
+    stage.enos.wait_for_status(stage.pipeline_id, "RUNNING")
 
     task.kill()
 

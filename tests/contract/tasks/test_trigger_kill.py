@@ -1,0 +1,148 @@
+"""The start trigger when a person ends its task; Airflow's supervisor is a plain object."""
+
+import asyncio
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time.comms import GetTaskStates, SetXCom, TaskStatesResult
+
+from airflow_provider_enos.emulator.faults import Slow
+from airflow_provider_enos.triggers.streaming import StartPipelineTrigger, _stopping
+
+
+class Supervisor:
+    """Answers what the triggerer asks Airflow."""
+
+    def __init__(self):
+        self.state, self.xcoms = "failed", {}
+
+    def send(self, message=None, msg=None):
+        match message or msg:
+            case GetTaskStates(run_ids=[run_id], task_ids=[task_id]):
+                return TaskStatesResult(task_states={run_id: {task_id: self.state}})
+            case SetXCom(key=key, value=value):
+                self.xcoms[key] = value
+
+
+@pytest.fixture
+def supervisor(monkeypatch):
+    found = Supervisor()
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", found, raising=False)
+    return found
+
+
+@pytest.fixture
+def trigger(emulator, pipeline_id):
+    trigger = StartPipelineTrigger(
+        pipeline_id=pipeline_id,
+        execution_mode=0,
+        kafka_rate=1000,
+        resource_config=None,
+        org_id=None,
+        enos_conn_id="enos_default",
+        wait_for_running=True,
+        conflict_timeout_seconds=60,
+        start_timeout_seconds=60,
+        poll_interval_seconds=30,
+        stop_on_kill=True,
+    )
+    trigger.task_instance = SimpleNamespace(
+        dag_id="d", run_id="r", task_id="start", map_index=None, start_date=datetime.now(UTC)
+    )
+    return trigger
+
+
+async def cancelled_after(trigger, ready):
+    """Run the trigger, cancel it when ``ready`` says so, and call on_kill as Airflow does."""
+    running = asyncio.create_task(anext(trigger.run()))
+    await asyncio.to_thread(ready)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await trigger.on_kill()
+
+
+def status_shown(emulator, pipeline_id):
+    """Wait for the first look after the start, then let the pipeline run."""
+    emulator.settings.start_seconds = 60
+
+    def wait():
+        emulator.wait_for_request("list")
+        emulator.set_status(pipeline_id, "RUNNING")
+
+    return wait
+
+
+async def test_ended_task_stops_what_its_trigger_started(
+    emulator, pipeline_id, supervisor, trigger
+):
+    await cancelled_after(trigger, status_shown(emulator, pipeline_id))
+
+    assert emulator.status_of(pipeline_id) == "STOPPED"
+
+
+@pytest.mark.parametrize("state", ["deferred", "queued", None])
+async def test_next_try_keeps_the_pipeline(emulator, pipeline_id, supervisor, trigger, state):
+    """On a clear, on_kill comes when the next try has begun."""
+    supervisor.state = state
+
+    await cancelled_after(trigger, status_shown(emulator, pipeline_id))
+
+    assert emulator.requests_for("stop") == []
+
+
+async def test_kill_during_the_start_request_stops_what_it_started(
+    emulator, pipeline_id, supervisor, trigger
+):
+    emulator.faults.append(Slow(1, on="start"))
+
+    await cancelled_after(trigger, lambda: emulator.wait_for_status(pipeline_id, "RUNNING"))
+
+    assert emulator.status_of(pipeline_id) == "STOPPED"
+
+
+async def test_stop_goes_on_although_airflow_cancels_on_kill(
+    emulator, pipeline_id, supervisor, trigger
+):
+    """Airflow 3.3 cancels a trigger again with each loop while its on_kill works."""
+    emulator.settings.start_seconds = 60
+    running = asyncio.create_task(anext(trigger.run()))
+    await asyncio.to_thread(emulator.wait_for_request, "list")
+    emulator.set_status(pipeline_id, "RUNNING")
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    killing = asyncio.create_task(trigger.on_kill())
+    await asyncio.sleep(0)
+    killing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await killing
+    await asyncio.gather(*_stopping)
+
+    assert emulator.status_of(pipeline_id) == "STOPPED"
+
+
+async def test_console_link_is_pushed_where_no_worker_has_run(
+    emulator, pipeline_id, connect, supervisor, trigger
+):
+    connect(emulator.connection, extra={"console_url": "https://console.invalid/{pipeline_id}"})
+
+    await trigger._outcome()
+
+    assert supervisor.xcoms == {
+        "_link_PipelineConsoleLink": f"https://console.invalid/{pipeline_id}"
+    }
+
+
+async def test_broken_xcom_backend_costs_the_button_and_not_the_start(
+    emulator, pipeline_id, connect, supervisor, trigger
+):
+    connect(emulator.connection, extra={"console_url": "https://console.invalid/{pipeline_id}"})
+    del trigger.task_instance.dag_id
+
+    result = await trigger._outcome()
+
+    assert result["outcome"] == "started"
