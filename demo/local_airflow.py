@@ -23,7 +23,8 @@ COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 #: Slow machines need time, but a component that died is noticed at once.
 START_TIMEOUT_SECONDS = 180.0
 STOP_TIMEOUT_SECONDS = 20.0
-REQUEST_TIMEOUT_SECONDS = 30.0
+#: More than SQLite may wait for another writer.
+REQUEST_TIMEOUT_SECONDS = 90.0
 
 Report = Callable[[str], None]
 

@@ -1,12 +1,17 @@
 """
 Start a pipeline, whatever happens on the way.
 
-    POST start -+- accepted ----------> wait for RUNNING
-                +- 61121 -------------> somebody is starting: pause, again, until conflict_deadline
-                +- 61165 -------------> read the status: fine if RUNNING, wait if in between
-                +- answer lost, 5xx --> it may have started: read the status, then POST again
-                +- not reached, 429 --> pause, POST again
-                +- else --------------> fail
+    queue up --> POST start -+- accepted ----------> wait for RUNNING
+                             +- 61121 -------------> somebody is starting: pause, POST again
+                             +- 61165 -------------> read the status: fine if RUNNING,
+                             |                       wait if in between
+                             +- answer lost, 5xx --> it may have started: read the status,
+                             |                       then queue up again
+                             +- not reached, 429 --> pause, queue up again
+                             +- else --------------> fail
+
+Only the head of the queue sends starts, and keeps its place there while it is refused with 61121.
+Whatever else happens, others do not wait for.
 
 A start may be sent twice without harm, since EnOS refuses to start a running pipeline (61165). So
 no answer is taken as "probably fine": what is unclear is settled by reading.
@@ -27,9 +32,21 @@ from airflow_provider_enos.api.errors import (
     PipelineStateError,
     StartInProgressError,
 )
+from airflow_provider_enos.api.messages import Call
+from airflow_provider_enos.api.pacing import Pacing
 from airflow_provider_enos.api.pipeline import PipelineStatus
+from airflow_provider_enos.api.queue import Place, StartQueue
 from airflow_provider_enos.api.start_settings import StartSettings
-from airflow_provider_enos.api.transport import Flow, Log, Now, Sleep
+from airflow_provider_enos.api.transport import Flow, Log, Now, Sleep, Wait
+
+#: Somebody else in the organization is starting a pipeline.
+START_IN_PROGRESS_CODE = 61121
+
+#: A turn that is free is had within a moment, so that one attempt is made whatever the budget.
+LEAST_WAIT_SECONDS = 1.0
+
+#: After a start without a usable answer, nobody in the queue sends one for this long.
+TROUBLE_PAUSE_SECONDS = 0.5
 
 
 class Outcome(StrEnum):
@@ -146,18 +163,23 @@ class StartResult:
 
 
 def start(
-    org_id: str, settings: StartSettings, terms: StartTerms, progress: StartProgress
+    org_id: str,
+    settings: StartSettings,
+    terms: StartTerms,
+    progress: StartProgress,
+    queue: StartQueue,
 ) -> Flow[StartResult]:
     """
     Start a pipeline and see it running; may be repeated at any time, also after a crash.
 
+    :param queue: Of this organization.
     :raises ConflictTimeoutError: other starts were in the way until ``conflict_deadline``.
     :raises StatusTimeoutError: accepted, but not RUNNING in time.
     :raises PipelineFailedError: accepted, but the pipeline failed.
     :raises EnOSError: EnOS refused the start, or cannot be reached.
     """
     begun = yield Now()
-    found = yield from _until_accepted(org_id, settings, terms, progress)
+    found = yield from _until_accepted(org_id, settings, terms, progress, queue)
     if found is None:
         outcome = Outcome.STARTED
     else:
@@ -217,29 +239,138 @@ def undo(
 
 
 def _until_accepted(
-    org_id: str, settings: StartSettings, terms: StartTerms, progress: StartProgress
+    org_id: str,
+    settings: StartSettings,
+    terms: StartTerms,
+    progress: StartProgress,
+    queue: StartQueue,
 ) -> Flow[PipelineStatus | None]:
     """Return ``None`` when EnOS accepts the start, else the status that makes it needless."""
+    others = _Others(org_id, settings.pipeline_id, terms, progress, queue)
     refusals = _Refusals(org_id, settings.pipeline_id, terms, progress)
+    call = calls.start_pipeline(org_id, settings)
     while True:
-        progress.attempts += 1
         try:
-            yield from flows.once(calls.start_pipeline(org_id, settings))
+            yield from others.start(call)
         except EnOSError as error:
             status = yield from refusals.after(error)
             if status is not None:
                 return status
-            continue
-        progress.accepted_at = yield Now()
-        yield Log(
-            "EnOS accepted the start of pipeline %s (attempt %d, %d conflicts).",
-            (settings.pipeline_id, progress.attempts, progress.conflicts),
+        else:
+            yield Log(
+                "EnOS accepted the start of pipeline %s (attempt %d, %d conflicts).",
+                (settings.pipeline_id, progress.attempts, progress.conflicts),
+            )
+            return None
+
+
+class _Others:
+    """The other starts of the organization, and our place among them."""
+
+    def __init__(
+        self,
+        org_id: str,
+        pipeline_id: str,
+        terms: StartTerms,
+        progress: StartProgress,
+        queue: StartQueue,
+    ) -> None:
+        self._pipeline_id = pipeline_id
+        self._what = f"start pipeline {pipeline_id} of organization {org_id}"
+        self._terms = terms
+        self._progress = progress
+        self._queue = queue
+        self._number: int | None = None
+
+    def start(self, call: Call[None]) -> Flow[None]:
+        """
+        Send the start when it is our turn, as often as others are in the way.
+
+        :raises ConflictTimeoutError: they were until the acceptance deadline.
+        :raises EnOSError: anything else that EnOS answered, or the lack of an answer.
+        """
+        place = self._queue.enter(self._number)
+        self._number = place.number
+        try:
+            pacing = yield from self._turn(place)
+            while not (yield from self._is_accepted(call, pacing)):
+                pass
+        finally:
+            self._queue.leave(place)
+
+    def _turn(self, place: Place) -> Flow[Pacing]:
+        now = yield Now()
+        if before := self._queue.before(place):
+            yield Log(
+                "Pipeline %s queues up: %d starts of this process come first.",
+                (self._pipeline_id, before),
+            )
+        yield Wait(place.turn, max(self._terms.acceptance_deadline - now, LEAST_WAIT_SECONDS))
+        if not place.turn.done():
+            raise self._too_late((yield Now()), self._queue.before(place))
+        return place.turn.result()
+
+    def _is_accepted(self, call: Call[None], pacing: Pacing) -> Flow[bool]:
+        """Send the start once, when it is time to."""
+        now = yield Now()
+        deadline = self._terms.acceptance_deadline
+        if pacing.ask_at > now:
+            yield Sleep(min(pacing.ask_at, max(deadline, now)) - now)
+        self._progress.attempts += 1
+        sent_at = yield Now()
+        try:
+            yield from flows.once(call)
+        except StartInProgressError as refusal:
+            self._progress.conflicts += 1
+            now = yield Now()
+            least = refusal.retry_after_seconds or 0
+            pacing.refused_start(sent_at, now, least)
+            if now >= deadline or now + least > deadline:
+                raise self._too_late(now, 0) from refusal
+            yield from self._tell(refusal, pacing, now)
+            return False
+        except EnOSError as error:
+            if error.transient:
+                now = yield Now()
+                pacing.hold_off(now + max(error.retry_after_seconds or 0, TROUBLE_PAUSE_SECONDS))
+            raise
+        self._progress.accepted_at = yield Now()
+        pacing.accepted_start(sent_at, self._pipeline_id)
+        return True
+
+    def _tell(self, refusal: EnOSError, pacing: Pacing, now: float) -> Flow[None]:
+        conflicts = self._progress.conflicts
+        if conflicts & (conflicts - 1) == 0:  # 1, 2, 4, 8 ...: enough to follow, not a flood
+            left = self._terms.acceptance_deadline - now
+            yield Log(
+                "%s Refusal %d. Trying again in %.1f s, giving up in %.0f s.",
+                (refusal, conflicts, min(pacing.ask_at - now, left), left),
+            )
+
+    def _too_late(self, now: float, before: int) -> EnOSError:
+        limit = self._terms.limit(self._terms.conflict_deadline, "conflict_timeout")
+        if not before and self._progress.conflicts:
+            return ConflictTimeoutError(
+                f"EnOS refused {self._progress.conflicts} times because somebody else in the "
+                f"organization was starting a pipeline, and {limit} is over",
+                during=self._what,
+                code=START_IN_PROGRESS_CODE,
+            )
+        known = self._queue.known
+        text = (
+            f"{before} starts of this process were still before it"
+            if before
+            else ("other processes of this host were starting pipelines")
         )
-        return None
+        if known.accepted_at is not None:
+            text += f"; the last one was accepted {now - known.accepted_at:.0f} s ago"
+        if known.hold_seconds is not None:
+            text += f", and EnOS has lately taken {known.hold_seconds:.1f} s for one"
+        return ConflictTimeoutError(f"{text}; {limit} is over", during=self._what)
 
 
 class _Refusals:
-    """What follows a start that was not accepted: a verdict, or a pause before the next one."""
+    """What follows a start that was not accepted for other reasons: a verdict, or a pause."""
 
     def __init__(
         self, org_id: str, pipeline_id: str, terms: StartTerms, progress: StartProgress
@@ -249,15 +380,16 @@ class _Refusals:
         self._terms = terms
         self._progress = progress
         self._refused_since: float | None = None
-        self._conflict_pauses: Iterator[float] = flows.full_jitter()
+        self._conflicts = 0
         self._trouble_pauses: Iterator[float] = flows.full_jitter()
         self._troubled_since: float | None = None
 
     def after(self, error: EnOSError) -> Flow[PipelineStatus | None]:
         """Return the status that makes another start needless, or ``None`` to send one."""
-        if isinstance(error, StartInProgressError):
-            yield from self._after_conflict(error)
-            return None
+        if self._conflicts < self._progress.conflicts:
+            # Somebody else's start was in between: what was in the way before it is of the past.
+            self._conflicts = self._progress.conflicts
+            self._troubled_since = self._refused_since = None
         if isinstance(error, PipelineStateError):
             return (yield from self._after_wrong_status(error))
         if not error.transient:
@@ -269,30 +401,6 @@ class _Refusals:
                 return status
         yield from self._after_trouble(error)
         return None
-
-    def _after_conflict(self, refusal: StartInProgressError) -> Flow[None]:
-        """Pause, or give up when the next attempt would come too late."""
-        self._troubled_since = self._refused_since = None
-        self._progress.conflicts += 1
-        now = yield Now()
-        left = self._terms.acceptance_deadline - now
-        least = refusal.retry_after_seconds or 0
-        pause = min(max(next(self._conflict_pauses), least), max(left, 0))
-        conflicts = self._progress.conflicts
-        limit = self._terms.limit(self._terms.conflict_deadline, "conflict_timeout")
-        if left <= 0 or least > left:
-            raise ConflictTimeoutError(
-                f"EnOS refused {conflicts} times because somebody else in the organization was "
-                f"starting a pipeline, and {limit} is over",
-                during=refusal.during,
-                code=refusal.code,
-            ) from refusal
-        if conflicts & (conflicts - 1) == 0:  # 1, 2, 4, 8 ...: enough to follow, not a flood
-            yield Log(
-                "%s Refusal %d. Trying again in %.1f s, giving up in %.0f s.",
-                (refusal, conflicts, pause, left),
-            )
-        yield Sleep(pause)
 
     def _after_wrong_status(self, refusal: PipelineStateError) -> Flow[PipelineStatus | None]:
         self._progress.met_running = True

@@ -79,8 +79,9 @@ class TokenCache:
                 return (yield from self._renew(settings, held, fetch))
             if held and now < held.expires_at:
                 return held.value  # good for a while, and somebody is renewing it
+            yield Wait(fetch)
             try:
-                yield Wait(fetch)
+                fetch.result()
             except EnOSError as error:
                 raise EnOSError.from_payload(error.to_payload()) from None
 

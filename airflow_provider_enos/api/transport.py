@@ -36,9 +36,10 @@ class Sleep:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Wait until somebody else is done with ``future``; the result is the future's."""
+    """Wait until somebody else is done with ``future``, or for so many seconds at most."""
 
     future: Future[Any]
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,9 @@ class BlockingIO(Protocol):
     def sleep(self, seconds: float) -> None:
         """Sleep, or end the flow with ``TaskKilledError`` when the task is killed meanwhile."""
 
+    def wait(self, future: Future[Any], seconds: float | None) -> None:
+        """Wait until a future is done; killing the task ends it as it ends a sleep."""
+
     def log(self, message: str, *arguments: object) -> None:
         """Write one line."""
 
@@ -93,8 +97,8 @@ def run(flow: Flow[T], io: BlockingIO) -> T:
                         result = io.send(request)
                     case Sleep(seconds):
                         io.sleep(seconds)
-                    case Wait(future):
-                        result = future.result()
+                    case Wait(future, seconds):
+                        io.wait(future, seconds)
                     case _:
                         result = _at_once(step, io)
             except EnOSError as error:
@@ -147,9 +151,13 @@ async def _perform(step: Step, io: AsyncIO) -> Any:
             return await io.send(request)
         case Sleep(seconds):
             return await asyncio.sleep(seconds)
-        case Wait(future):
-            # The shield keeps our own cancellation from cancelling it for the others.
-            return await asyncio.shield(asyncio.wrap_future(future))
+        case Wait(future, seconds):
+            # Not cancelled with us: others may wait for it too.
+            waiting = asyncio.wrap_future(future)
+            # Whoever has the future looks at its error; asyncio shall not complain of this one.
+            waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+            await asyncio.wait([waiting], timeout=seconds)
+            return None
         case _:
             return _at_once(step, io)
 

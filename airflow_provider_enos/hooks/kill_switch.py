@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from queue import Empty, SimpleQueue
+from typing import Any
 
 from airflow_provider_enos.api.errors import TaskKilledError
 
@@ -31,9 +37,17 @@ class KillSwitch:
 
     def sleep(self, seconds: float) -> None:
         """Sleep, unless and until the switch is pulled."""
+        self._rest(seconds, lambda: False)
+
+    def wait(self, future: Future[Any], seconds: float | None) -> None:
+        """Wait until the future is done, for so many seconds at most, or the switch is pulled."""
+        future.add_done_callback(lambda _: self._wake.put(None))
+        self._rest(float("inf") if seconds is None else seconds, future.done)
+
+    def _rest(self, seconds: float, is_over: Callable[[], bool]) -> None:
+        end = time.monotonic() + seconds
         self.check()
-        try:
-            self._wake.get(timeout=max(seconds, 0))
-        except Empty:
-            return
-        self.check()
+        while not is_over() and (left := end - time.monotonic()) > 0:
+            with contextlib.suppress(Empty):
+                self._wake.get(timeout=min(left, threading.TIMEOUT_MAX))
+            self.check()

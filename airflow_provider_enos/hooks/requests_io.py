@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from http.cookiejar import DefaultCookiePolicy
+from typing import Any
 
 import requests
 from urllib3.exceptions import HTTPError, MaxRetryError, NameResolutionError, NewConnectionError
@@ -47,6 +49,10 @@ class RequestsIO:
     def sleep(self, seconds: float) -> None:
         """Sleep, or end with :class:`TaskKilledError`."""
         self._kill_switch.sleep(seconds)
+
+    def wait(self, future: Future[Any], seconds: float | None) -> None:
+        """Wait for a future, or end with :class:`TaskKilledError`."""
+        self._kill_switch.wait(future, seconds)
 
     def send(self, request: Request) -> Answer:
         """

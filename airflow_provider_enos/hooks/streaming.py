@@ -19,9 +19,11 @@ from airflow_provider_enos.api import calls, flows, transport
 from airflow_provider_enos.api.errors import EnOSError, InvalidSettingError
 from airflow_provider_enos.api.messages import Call
 from airflow_provider_enos.api.pipeline import OffsetLag, Pipeline, PipelineDetails
+from airflow_provider_enos.api.queue import StartQueue
 from airflow_provider_enos.api.settings import EnOSSettings
 from airflow_provider_enos.api.start_settings import DEFAULT_KAFKA_RATE, StartSettings, parse_id
 from airflow_provider_enos.api.tokens import TokenCache, cache_for, signed
+from airflow_provider_enos.hooks.host_turn import queue_for
 
 if TYPE_CHECKING:
     import requests
@@ -114,6 +116,11 @@ class EnOSStreamingHook(BaseHook):
                 "Organization Profile)"
             )
         return parse_id(org_id, "org_id")
+
+    @property
+    def start_queue(self) -> StartQueue:
+        """The queue of this process for the starts of the organization."""
+        return queue_for(self.settings.gateway_url, self.org_id)
 
     def console_link(self, pipeline_id: str) -> str:
         """Return the address of a pipeline in the EnOS console; ``""`` without ``console_url``."""

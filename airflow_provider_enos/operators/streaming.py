@@ -186,7 +186,9 @@ class StartPipelineOperator(BaseOperator):
                 self._defer(context, settings, earlier_try)
             self._progress = StartProgress(ambiguous=earlier_try)
             terms = self._terms(self._deadline(context))
-            result = self.hook.run(start(self.hook.org_id, settings, terms, self._progress))
+            result = self.hook.run(
+                start(self.hook.org_id, settings, terms, self._progress, self.hook.start_queue)
+            )
             self._settle()
         except TaskKilledError:
             # The kill came while a request was under way; its answer may have been "accepted".

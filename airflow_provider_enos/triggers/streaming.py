@@ -172,7 +172,9 @@ class StartPipelineTrigger(_EnOSTrigger):
             deadline=self.deadline,
             wait_for_running=self.wait_for_running,
         )
-        result = await hook.run_async(start(hook.org_id, settings, terms, self._progress))
+        result = await hook.run_async(
+            start(hook.org_id, settings, terms, self._progress, hook.start_queue)
+        )
         return result.to_payload()
 
     def _error_facts(self) -> dict[str, Any]:

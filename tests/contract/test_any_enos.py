@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import pytest
 
 from airflow_provider_enos.api import calls, errors, flows
+from airflow_provider_enos.api.queue import OwnTurn, StartQueue
 from airflow_provider_enos.api.start import StartProgress, StartTerms, start
 from airflow_provider_enos.api.start_settings import StartSettings
 from airflow_provider_enos.emulator.server import Emulator
@@ -128,9 +129,11 @@ def test_pipeline_is_started_found_running_and_stopped(enos, run):
         conflict_deadline=time.time() + 600, start_timeout_seconds=600, poll_interval_seconds=0.2
     )
 
+    queue = StartQueue(OwnTurn())
+
     def start_twice_and_stop():
-        first = yield from start(enos.org_id, settings, terms, StartProgress())
-        second = yield from start(enos.org_id, settings, terms, StartProgress())
+        first = yield from start(enos.org_id, settings, terms, StartProgress(), queue)
+        second = yield from start(enos.org_id, settings, terms, StartProgress(), queue)
         stopped = yield from flows.stop_pipeline(
             enos.org_id,
             enos.pipeline_id,

@@ -15,6 +15,7 @@ import pytest
 
 from airflow_provider_enos.api import calls, errors, flows
 from airflow_provider_enos.api.pipeline import OffsetLag, PipelineDetails
+from airflow_provider_enos.api.queue import OwnTurn, StartQueue
 from airflow_provider_enos.api.start import StartProgress, StartTerms, start
 from airflow_provider_enos.api.start_settings import StartSettings
 from airflow_provider_enos.emulator import faults as f
@@ -30,7 +31,8 @@ def start_flow(pipeline_id, progress=None, *, conflict_seconds=20.0):
         poll_interval_seconds=0.05,
     )
     settings = StartSettings.parse(pipeline_id=pipeline_id, execution_mode="standalone")
-    return start(ORG, settings, terms, progress or StartProgress())
+    queue = StartQueue(OwnTurn())
+    return start(ORG, settings, terms, progress or StartProgress(), queue)
 
 
 @dataclass(frozen=True)

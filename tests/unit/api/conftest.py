@@ -104,9 +104,10 @@ class Stage:
                 self.pauses.append(seconds)
                 self.now += seconds
                 return None
-            case Wait(future):
-                assert future.done(), "waits for somebody who is not done"
-                return future.result()
+            case Wait(future, seconds):
+                assert future.done() or seconds is not None, "waits for ever"
+                self.now += 0 if future.done() else seconds
+                return None
             case Now():
                 return self.now
             case Log(message, arguments):
@@ -126,6 +127,9 @@ class _WorkerToBeKilled:
 
     def sleep(self, _):
         raise TaskKilledError("the task was killed")
+
+    def wait(self, future, seconds):
+        self.stage.result_of(Wait(future, seconds))
 
     def log(self, message, *arguments):
         self.stage.result_of(Log(message, arguments))

@@ -24,6 +24,7 @@ from airflow_provider_enos.api.errors import (
     WrongGatewayError,
 )
 from airflow_provider_enos.api.messages import Answer
+from airflow_provider_enos.api.queue import OwnTurn, StartQueue
 from airflow_provider_enos.api.start import (
     Outcome,
     StartProgress,
@@ -48,7 +49,12 @@ def progress():
 
 
 @pytest.fixture
-def flow(stage, start_settings, progress):
+def queue():
+    return StartQueue(OwnTurn())
+
+
+@pytest.fixture
+def flow(stage, start_settings, progress, queue):
     """Make the flow of a start; times are seconds from the beginning of the stage."""
 
     def make(
@@ -61,7 +67,7 @@ def flow(stage, start_settings, progress):
             deadline=None if execution is None else stage.START + execution,
             wait_for_running=wait_for_running,
         )
-        return start("o1", start_settings, terms, progress)
+        return start("o1", start_settings, terms, progress, queue)
 
     return make
 
@@ -102,15 +108,6 @@ def test_conflicts_are_waited_out(stage, enos, flow, progress):
     assert enos.log == ["start"] * 4 + ["list"]
     assert (progress.accepted_at is not None, progress.ambiguous) == (True, False)
     assert result.waited_seconds == pytest.approx(sum(stage.pauses), abs=0.001)
-
-
-def test_pauses_between_conflicts_are_full_jitter(stage, enos, flow):
-    enos.starts = [CONFLICT] * 7 + [enos.OK]
-
-    stage.run(flow())
-
-    ceilings = [2, 4, 8, 16, 20, 20, 20]
-    assert all(0 <= p <= top for p, top in zip(stage.pauses, ceilings, strict=True))
 
 
 @pytest.mark.parametrize(("asked", "least", "most"), [("30", 30, 30), ("0", 0, 2), ("1", 1, 2)])
