@@ -204,13 +204,22 @@ class Pacing:
         if not isinstance(payload, Mapping) or set(payload) != names:
             return cls()
         known = cls(**payload)
-        numbers = [known.ask_at, known.last_refusal, known.luck, *known.holds]
-        optional = [known.accepted_at, known.refused_since, known.ran_after]
-        numbers += [one for one in optional if one is not None]
-        is_sound = all(isinstance(one, int | float) and math.isfinite(one) for one in numbers)
-        return known if is_sound and all(one > 0 for one in known.holds) else cls()
+        return known if known._is_sound() else cls()
 
     # ------------------------------------------------------------------ inside
+
+    def _is_sound(self) -> bool:
+        numbers = [self.ask_at, self.last_refusal, self.luck, self.refusals, self.steps]
+        numbers += [self.stranger_starts, self.early_starts]
+        moments = [self.accepted_at, self.refused_since, self.ran_after]
+        return (
+            all(_is_number(one) for one in numbers)
+            and all(one is None or _is_number(one) for one in moments)
+            and isinstance(self.holds, list)
+            and all(_is_number(one) and one > 0 for one in self.holds)
+            and isinstance(self.accepted, list)
+            and (bool(self.accepted) or self.accepted_at is None)
+        )
 
     @property
     def _usual_hold(self) -> float:
@@ -302,3 +311,7 @@ class Pacing:
         if sample is not None and sample > 0:
             kept = [hold for hold in self.holds if hold <= OUTDATED_FACTOR * sample]
             self.holds = [*kept, sample][-REMEMBERED:]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

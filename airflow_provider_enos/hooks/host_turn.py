@@ -101,5 +101,5 @@ def _make_private(folder: Path) -> None:
 def _parsed(text: bytes) -> object:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None  # new, or its writer was killed

@@ -211,6 +211,10 @@ def test_it_travels_whole():
     [
         {"holds": [-1.0]},
         {"holds": ["5"]},
+        {"holds": 5},
+        {"accepted": "p-1"},
+        {"accepted_at": 1000.0, "accepted": []},
+        {"refusals": "3"},
         {"ask_at": None},
         {"ask_at": float("nan")},
         {"accepted_at": "yesterday"},

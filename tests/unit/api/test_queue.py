@@ -89,7 +89,7 @@ def test_what_was_learned_goes_on_to_the_next(queue):
 
 
 def test_turn_that_comes_when_all_have_left_is_given_back():
-    shared = SlowTurn(Pacing(accepted_at=7.0).to_payload())
+    shared = SlowTurn(Pacing(accepted_at=7.0, accepted=["p"]).to_payload())
     queue = StartQueue(shared)
     queue.leave(queue.enter())
 

@@ -1,0 +1,174 @@
+"""One turn for the processes of a host; real processes, and one of them is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from airflow_provider_enos.api.pacing import Pacing
+from airflow_provider_enos.api.queue import StartQueue
+from airflow_provider_enos.hooks.host_turn import FileTurn, queue_for
+
+#: Take the turn, say so, and keep it until a line comes in; then write what was learned.
+KEEPER = """
+import sys
+from pathlib import Path
+from airflow_provider_enos.api.queue import StartQueue
+from airflow_provider_enos.hooks.host_turn import FileTurn
+
+queue = StartQueue(FileTurn(Path(sys.argv[1])))
+place = queue.enter()
+pacing = place.turn.result()
+print("mine", flush=True)
+sys.stdin.readline()
+pacing.accepted_start(1000.0, "p-of-another-process")
+queue.leave(place)
+print("left", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "turns" / "o1.json"
+
+
+@pytest.fixture
+def keeper(path):
+    """Another process that has the turn."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", KEEPER, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "mine\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_turn_and_knowledge_go_from_one_process_to_the_next(path, keeper):
+    queue = StartQueue(FileTurn(path))
+    place = queue.enter()
+    assert not place.turn.done()
+
+    keeper.stdin.write("\n")
+    keeper.stdin.flush()
+
+    assert place.turn.result(timeout=10).accepted == ["p-of-another-process"]
+
+
+def test_turn_of_a_killed_process_is_free_at_once(path, keeper):
+    place = StartQueue(FileTurn(path)).enter()
+
+    keeper.send_signal(signal.SIGKILL)
+
+    assert place.turn.result(timeout=5) == Pacing()
+
+
+def test_waiting_for_another_process_takes_one_thread_however_many_come_and_go(path, keeper):
+    queue = StartQueue(FileTurn(path))
+    before = threading.active_count()
+    for _ in range(50):
+        queue.leave(queue.enter())
+
+    assert threading.active_count() == before + 1
+
+    keeper.kill()
+    assert queue.enter().turn.result(timeout=5) == Pacing()
+
+
+def test_turn_that_is_had_when_nobody_wants_it_any_more_is_given_back(path, keeper):
+    queue = StartQueue(FileTurn(path))
+    queue.leave(queue.enter())
+    other = StartQueue(FileTurn(path)).enter()
+
+    keeper.kill()
+
+    assert other.turn.result(timeout=5) == Pacing()
+
+
+def taken(queue):
+    """Have a turn, and give it back with something learned."""
+    place = queue.enter()
+    place.turn.result(timeout=5).accepted_start(time.time(), "p-1")
+    queue.leave(place)
+    return queue.enter().turn.result(timeout=5)
+
+
+def test_file_is_private_and_holds_no_secret(path):
+    taken(StartQueue(FileTurn(path)))
+
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert set(json.loads(path.read_text())) == set(Pacing().to_payload())
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"null", b"[" * 70_000])
+def test_file_that_a_dying_process_left_half_written_is_as_if_nothing_was_known(path, content):
+    path.parent.mkdir(mode=0o700)
+    path.write_bytes(content)
+
+    assert StartQueue(FileTurn(path)).enter().turn.result(timeout=5) == Pacing()
+
+
+def not_writable(folder):
+    folder.write_text("a file, not a folder")
+
+
+def open_to_others(folder):
+    folder.mkdir()
+    folder.chmod(0o777)
+
+
+def leading_elsewhere(folder):
+    elsewhere = folder.with_name("elsewhere")
+    elsewhere.mkdir(mode=0o700)
+    folder.symlink_to(elsewhere)
+
+
+@pytest.mark.parametrize("prepare", [not_writable, open_to_others, leading_elsewhere])
+def test_process_queues_alone_where_the_file_cannot_be_trusted(path, prepare, caplog):
+    prepare(path.parent)
+
+    known = taken(StartQueue(FileTurn(path)))
+
+    assert known.accepted == ["p-1"]
+    assert not path.exists()
+    assert "in this process only" in caplog.text
+
+
+def test_link_in_place_of_the_file_is_not_followed(path, tmp_path, caplog):
+    path.parent.mkdir(mode=0o700)
+    path.symlink_to(tmp_path / "of-somebody-else")
+
+    taken(StartQueue(FileTurn(path)))
+
+    assert not (tmp_path / "of-somebody-else").exists()
+
+
+def test_every_organization_of_every_gateway_has_a_queue_of_its_own():
+    queue = queue_for("https://a.invalid", "o1")
+
+    assert queue_for("https://a.invalid", "o1") is queue
+    assert queue_for("https://a.invalid", "o2") is not queue
+    assert queue_for("https://b.invalid", "o1") is not queue
+
+
+def test_forked_process_waits_for_nobody_of_its_parent(path):
+    parents = queue_for("https://fork.invalid", "o1")
+    place = parents.enter()
+    place.turn.result(timeout=5)
+
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if queue_for("https://fork.invalid", "o1") is not parents else 1)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    parents.leave(place)
