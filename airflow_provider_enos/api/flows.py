@@ -10,11 +10,13 @@ drives it by hand.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from airflow_provider_enos.api import calls
+from airflow_provider_enos.api.calls import PipelinePage
 from airflow_provider_enos.api.errors import (
     EnOSError,
     EnOSUnreadableAnswerError,
@@ -25,7 +27,7 @@ from airflow_provider_enos.api.errors import (
 )
 from airflow_provider_enos.api.messages import Call, read_data
 from airflow_provider_enos.api.pipeline import Pipeline, PipelineStatus
-from airflow_provider_enos.api.transport import Flow, Log, Now, Send, Sleep
+from airflow_provider_enos.api.transport import Flow, Log, Now, Send, Share, Shared, Sleep
 
 T = TypeVar("T")
 
@@ -41,6 +43,10 @@ SECOND_LOOK_SECONDS = 2.0
 
 #: Ours: how long the list may show an old status after an action; EnOS does not say.
 LIST_LAG_SECONDS = 15.0
+
+#: A list of another flow will do if it is not older than this share of the interval: so those who
+#: look equally often come to look together, whenever each of them began.
+SHARED_AGE = 0.5
 
 BACKOFF_BASE_SECONDS = 2.0
 BACKOFF_CAP_SECONDS = 20.0
@@ -58,6 +64,9 @@ class Patience:
     seconds: float
     deadline: float = float("inf")
 
+
+#: For what is done again anyway.
+AT_ONCE = Patience(0.0)
 
 #: For a single call.
 CALL_PATIENCE = Patience(20.0)
@@ -97,13 +106,17 @@ def ask(call: Call[T], patience: Patience = CALL_PATIENCE) -> Flow[T]:
 
     :raises EnOSError: the last one, when it did not pass or cannot pass.
     """
+    return (yield from _patiently(lambda: once(call), patience, repeatable=call.request.repeatable))
+
+
+def _patiently(attempt: Callable[[], Flow[T]], patience: Patience, *, repeatable: bool) -> Flow[T]:
     pauses = full_jitter()
     troubled_since: float | None = None
     while True:
         try:
-            return (yield from once(call))
+            return (yield from attempt())
         except EnOSError as error:
-            if not error.transient or (error.ambiguous and not call.request.repeatable):
+            if not error.transient or (error.ambiguous and not repeatable):
                 raise
             now = yield Now()
             troubled_since = now if troubled_since is None else troubled_since
@@ -119,24 +132,40 @@ def list_pipelines(
     *,
     is_system: bool = False,
     if_released: bool = True,
-    until: str | None = None,
     patience: Patience = CALL_PATIENCE,
 ) -> Flow[dict[str, Pipeline]]:
-    """
-    Return the pipelines of one kind by ID, page by page.
+    """Return the pipelines of one kind by ID, page by page."""
 
-    :param until: Stop at the page that has this pipeline.
-    """
+    def page(page_no: int) -> Flow[Shared[PipelinePage]]:
+        call = _list_call(org_id, page_no, is_system, if_released)
+        return Shared((yield from ask(call, patience)), 0.0)
+
+    return (yield from _collected(page)).pipelines
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    pipelines: dict[str, Pipeline]
+    #: Of its last page.
+    begun_at: float
+
+
+def _list_call(
+    org_id: str, page_no: int, is_system: bool, if_released: bool = True
+) -> Call[PipelinePage]:
+    return calls.list_pipelines(
+        org_id, page_no=page_no, page_size=PAGE_SIZE, is_system=is_system, if_released=if_released
+    )
+
+
+def _collected(
+    get_page: Callable[[int], Flow[Shared[PipelinePage]]], until: str | None = None
+) -> Flow[_Listing]:
+    """Return the pipelines of all pages, or of the pages down to that which has ``until``."""
     found: dict[str, Pipeline] = {}
     for page_no in range(1, MAX_PAGES + 1):
-        call = calls.list_pipelines(
-            org_id,
-            page_no=page_no,
-            page_size=PAGE_SIZE,
-            is_system=is_system,
-            if_released=if_released,
-        )
-        page = yield from ask(call, patience)
+        shared = yield from get_page(page_no)
+        page = shared.value
         known, size = len(found), len(page.pipelines)
         found.update((pipeline.pipeline_id, pipeline) for pipeline in page.pipelines)
         # EnOS does not say whether "count" counts the page or all; more than the page is all.
@@ -144,15 +173,64 @@ def list_pipelines(
         is_last = size < DEFAULT_PAGE_SIZE if total is None else len(found) >= total
         if is_last or until in found or len(found) == known:
             break
-    return found
+    return _Listing(found, shared.begun_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """
+    A pipeline as a list has shown it.
+
+    :param begun_at: When the list was asked for, in seconds since 1970.
+    """
+
+    pipeline: Pipeline
+    begun_at: float
+
+    @property
+    def status(self) -> PipelineStatus:
+        """The status that the list has shown."""
+        return self.pipeline.status
+
+    def pause(self, interval_seconds: float, now: float, deadline: float) -> float:
+        """
+        Return the pause until the next look.
+
+        Counted from the list, so that all who have seen the same one look together again.
+        """
+        return max(min(self.begun_at + interval_seconds, deadline) - now, 0.0)
+
+
+def see_page(
+    org_id: str,
+    page_no: int = 1,
+    *,
+    is_system: bool = False,
+    max_age_seconds: float = 0.0,
+    patience: Patience = AT_ONCE,
+) -> Flow[Shared[PipelinePage]]:
+    """Return a page of the released pipelines as some flow of this process has just seen it."""
+    call = _list_call(org_id, page_no, is_system)
+    share = Share((org_id, is_system, page_no), lambda: once(call), max_age_seconds)
+
+    def attempt() -> Flow[Shared[PipelinePage]]:
+        seen: Shared[PipelinePage] = yield share
+        return seen
+
+    return (yield from _patiently(attempt, patience, repeatable=True))
 
 
 def find_pipeline(
-    org_id: str, pipeline_id: str, patience: Patience = CALL_PATIENCE
-) -> Flow[Pipeline]:
+    org_id: str,
+    pipeline_id: str,
+    patience: Patience = CALL_PATIENCE,
+    *,
+    max_age_seconds: float = 0.0,
+) -> Flow[Look]:
     """
     Return a released pipeline with its status, be it a user's or one of the system's.
 
+    :param max_age_seconds: How old the list may be in which it is looked for.
     :raises PipelineNotFoundError: it is not listed although others are, nor was it a moment later;
         or nothing at all is listed for a while.
     """
@@ -161,12 +239,17 @@ def find_pipeline(
     while True:
         others = False
         for is_system in (False, True):
-            pipelines = yield from list_pipelines(
-                org_id, is_system=is_system, until=pipeline_id, patience=patience
+            page = partial(
+                see_page,
+                org_id,
+                is_system=is_system,
+                max_age_seconds=max_age_seconds,
+                patience=patience,
             )
-            if pipeline_id in pipelines:
-                return pipelines[pipeline_id]
-            others = others or bool(pipelines)
+            listing = yield from _collected(page, until=pipeline_id)
+            if pipeline_id in listing.pipelines:
+                return Look(listing.pipelines[pipeline_id], listing.begun_at)
+            others = others or bool(listing.pipelines)
         others_twice += others
         now = yield Now()
         if others_twice >= 2 or now >= begun + LIST_LAG_SECONDS:
@@ -175,6 +258,7 @@ def find_pipeline(
                 during=f"find pipeline {pipeline_id} of organization {org_id}",
             )
         yield Sleep(SECOND_LOOK_SECONDS)
+        max_age_seconds = min(max_age_seconds, SECOND_LOOK_SECONDS / 2)
 
 
 def settled_status(
@@ -189,8 +273,10 @@ def settled_status(
     """
     patience = Patience(WAIT_PATIENCE.seconds, deadline)
     seen: PipelineStatus | None = None
+    max_age = 0.0
     while True:
-        status = (yield from find_pipeline(org_id, pipeline_id, patience)).status
+        look = yield from find_pipeline(org_id, pipeline_id, patience, max_age_seconds=max_age)
+        status, max_age = look.status, poll_interval_seconds * SHARED_AGE
         if not status.is_in_transition:
             return status
         if status != seen:
@@ -202,7 +288,7 @@ def settled_status(
                 f"pipeline {pipeline_id} of organization {org_id} is still {status}, and {limit} "
                 "is over."
             )
-        yield Sleep(min(poll_interval_seconds, deadline - now))
+        yield Sleep(look.pause(poll_interval_seconds, now, deadline))
 
 
 def wait_for_status(
@@ -230,14 +316,16 @@ def wait_for_status(
     patience = Patience(WAIT_PATIENCE.seconds, deadline)
     begun = yield Now()
     statuses: list[PipelineStatus] = []
+    max_age = 0.0
     while True:
         try:
-            status = (yield from find_pipeline(org_id, pipeline_id, patience)).status
+            look = yield from find_pipeline(org_id, pipeline_id, patience, max_age_seconds=max_age)
         except PipelineNotFoundError:
             now = yield Now()
             if now >= begun + LIST_LAG_SECONDS:
                 raise
             continue  # accepted a moment ago: the list is late
+        status, max_age = look.status, poll_interval_seconds * SHARED_AGE
         if not statuses or status != statuses[-1]:
             before = statuses[-1] if statuses else "accepted"
             yield Log("Pipeline %s: %s -> %s", (pipeline_id, before, status))
@@ -253,7 +341,7 @@ def wait_for_status(
             raise StatusTimeoutError(
                 f"{what} is still {status}, awaited was {target}, and {limit} is over."
             )
-        yield Sleep(min(poll_interval_seconds, deadline - now))
+        yield Sleep(look.pause(poll_interval_seconds, now, deadline))
 
 
 def stop_pipeline(

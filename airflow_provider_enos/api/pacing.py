@@ -96,12 +96,14 @@ class Pacing:
     All times are in seconds since 1970; distances are from request to request.
 
     :param ask_at: When to send the next start request.
+    :param not_before: No hint brings it forward beyond this time.
     :param holds: How long EnOS has lately held the lock, in seconds, oldest first.
     :param accepted_at: When our last accepted request was sent.
     :param accepted: Pipelines of our last accepted requests, the newest last.
     """
 
     ask_at: float = 0.0
+    not_before: float = 0.0
     holds: list[float] = field(default_factory=list)
     accepted_at: float | None = None
     accepted: list[str] = field(default_factory=list)
@@ -151,7 +153,7 @@ class Pacing:
         else:
             self.last_refusal = sent_at - self.accepted_at
             self.ask_at = max(now, self.accepted_at + self._next_distance())
-        self.ask_at = max(self.ask_at, now + retry_after_seconds)
+        self.hold_off(now + retry_after_seconds)
 
     def saw_running(self, pipeline_id: str, now: float) -> None:
         """A pipeline of the organization has turned RUNNING in the list."""
@@ -168,12 +170,13 @@ class Pacing:
             if random.random() > chance:  # noqa: S311 - no secret
                 return
         spread = HINT_SPREAD * self._usual_hold
-        ask_at = now + random.uniform(0, spread)  # noqa: S311 - no secret
+        ask_at = max(now + random.uniform(0, spread), self.not_before)  # noqa: S311 - no secret
         if ask_at < self.ask_at:
             self.ask_at, self.is_hinted = ask_at, True
 
     def hold_off(self, until: float) -> None:
-        """The gateway is in trouble: nobody asks before this time."""
+        """Nobody asks before this time: EnOS says so, or the gateway is in trouble."""
+        self.not_before = max(self.not_before, until)
         self.ask_at = max(self.ask_at, until)
 
     # ------------------------------------------------------------------ what is known
@@ -209,7 +212,14 @@ class Pacing:
     # ------------------------------------------------------------------ inside
 
     def _is_sound(self) -> bool:
-        numbers = [self.ask_at, self.last_refusal, self.luck, self.refusals, self.steps]
+        numbers = [
+            self.ask_at,
+            self.not_before,
+            self.last_refusal,
+            self.luck,
+            self.refusals,
+            self.steps,
+        ]
         numbers += [self.stranger_starts, self.early_starts]
         moments = [self.accepted_at, self.refused_since, self.ran_after]
         return (

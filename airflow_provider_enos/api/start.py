@@ -45,6 +45,9 @@ START_IN_PROGRESS_CODE = 61121
 #: A turn that is free is had within a moment, so that one attempt is made whatever the budget.
 LEAST_WAIT_SECONDS = 1.0
 
+#: A look at the list that ends so shortly before the next request brings nothing forward.
+LEAST_USE_OF_A_LOOK_SECONDS = 0.25
+
 #: After a start without a usable answer, nobody in the queue sends one for this long.
 TROUBLE_PAUSE_SECONDS = 0.5
 
@@ -275,12 +278,15 @@ class _Others:
         progress: StartProgress,
         queue: StartQueue,
     ) -> None:
+        self._org_id = org_id
         self._pipeline_id = pipeline_id
         self._what = f"start pipeline {pipeline_id} of organization {org_id}"
         self._terms = terms
         self._progress = progress
         self._queue = queue
         self._number: int | None = None
+        self._looked_at = 0.0
+        self._statuses: dict[str, str] = {}
 
     def start(self, call: Call[None]) -> Flow[None]:
         """
@@ -308,14 +314,13 @@ class _Others:
         yield Wait(place.turn, max(self._terms.acceptance_deadline - now, LEAST_WAIT_SECONDS))
         if not place.turn.done():
             raise self._too_late((yield Now()), self._queue.before(place))
+        self._looked_at = yield Now()
         return place.turn.result()
 
     def _is_accepted(self, call: Call[None], pacing: Pacing) -> Flow[bool]:
         """Send the start once, when it is time to."""
-        now = yield Now()
         deadline = self._terms.acceptance_deadline
-        if pacing.ask_at > now:
-            yield Sleep(min(pacing.ask_at, max(deadline, now)) - now)
+        yield from self._until_due(pacing)
         self._progress.attempts += 1
         sent_at = yield Now()
         try:
@@ -337,6 +342,39 @@ class _Others:
         self._progress.accepted_at = yield Now()
         pacing.accepted_start(sent_at, self._pipeline_id)
         return True
+
+    def _until_due(self, pacing: Pacing) -> Flow[None]:
+        """Wait until it is time to ask; the list may show that it is sooner than was thought."""
+        interval = self._terms.poll_interval_seconds
+        while True:
+            now = yield Now()
+            due = min(pacing.ask_at, max(self._terms.acceptance_deadline, now))
+            look_at = self._looked_at + pacing.look_interval_seconds(interval)
+            if due <= now:
+                return
+            is_fixed = due <= pacing.not_before
+            if is_fixed or due < look_at + LEAST_USE_OF_A_LOOK_SECONDS:
+                yield Sleep(due - now)
+            elif look_at > now:
+                yield Sleep(look_at - now)
+            else:
+                yield from self._look(pacing, interval)
+
+    def _look(self, pacing: Pacing, interval_seconds: float) -> Flow[None]:
+        self._looked_at = yield Now()
+        max_age = interval_seconds * flows.SHARED_AGE
+        try:
+            seen = yield from flows.see_page(self._org_id, max_age_seconds=max_age)
+        except EnOSError:
+            return  # nothing depends on it
+        now = yield Now()
+        for pipeline in seen.value.pipelines:
+            status_before = self._statuses.get(pipeline.pipeline_id, "RUNNING")
+            is_last_of_ours = pipeline.pipeline_id in pacing.accepted[-1:]
+            is_news = status_before != "RUNNING" or (is_last_of_ours and pacing.ran_after is None)
+            if pipeline.status == "RUNNING" and is_news:
+                pacing.saw_running(pipeline.pipeline_id, now)
+        self._statuses = {one.pipeline_id: str(one.status) for one in seen.value.pipelines}
 
     def _tell(self, refusal: EnOSError, pacing: Pacing, now: float) -> Flow[None]:
         conflicts = self._progress.conflicts

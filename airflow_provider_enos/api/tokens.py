@@ -23,7 +23,7 @@ from airflow_provider_enos.api.errors import (
 from airflow_provider_enos.api.messages import Answer, Call, Request, read_data, token_was_rejected
 from airflow_provider_enos.api.settings import EnOSSettings
 from airflow_provider_enos.api.signing import signed_headers
-from airflow_provider_enos.api.transport import Flow, Now, Send, Sleep, Step, Wait
+from airflow_provider_enos.api.transport import Flow, Now, Send, Sleep, Step, Wait, translated
 
 T = TypeVar("T")
 
@@ -169,23 +169,13 @@ def signed(flow: Flow[T], settings: EnOSSettings, cache: TokenCache) -> Generato
     A token that the gateway rejects is renewed once and the request sent again; that is safe, as
     a request with a rejected token was not carried out.
     """
-    try:
-        step = next(flow)
-        while True:
-            try:
-                if isinstance(step, Send) and step.request.signed:
-                    result = yield from _send_signed(step.request, settings, cache)
-                else:
-                    result = yield step
-            except EnOSError as error:
-                step = flow.throw(error)
-            else:
-                step = flow.send(result)
-    except StopIteration as done:
-        outcome: T = done.value
-        return outcome
-    finally:
-        flow.close()
+
+    def translation(step: Step) -> Flow[Answer] | None:
+        if isinstance(step, Send) and step.request.signed:
+            return _send_signed(step.request, settings, cache)
+        return None
+
+    return translated(flow, translation)
 
 
 def _send_signed(request: Request, settings: EnOSSettings, cache: TokenCache) -> Flow[Answer]:

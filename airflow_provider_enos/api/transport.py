@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from airflow_provider_enos.api.errors import EnOSError
 from airflow_provider_enos.api.messages import Answer, Request
@@ -55,8 +55,59 @@ class Log:
     arguments: tuple[object, ...] = ()
 
 
-Step: TypeAlias = Send | Sleep | Wait | Now | Log
+@dataclass(frozen=True, slots=True)
+class Share(Generic[T]):
+    """
+    Have the result of a flow, perhaps one that another flow has just found.
+
+    The result is a :class:`Shared`. Drivers do not know this step; ``sharing.shared`` carries it
+    out.
+
+    :param key: Equal for flows with equal results.
+    :param make_flow: Makes the flow if it has to be run.
+    :param max_age_seconds: How long before now the flow may have begun.
+    """
+
+    key: Hashable
+    make_flow: Callable[[], Generator[Any, Any, T]]
+    max_age_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shared(Generic[T]):
+    """
+    The result of a :class:`Share`.
+
+    :param begun_at: When the flow that found it began, in seconds since 1970.
+    """
+
+    value: T
+    begun_at: float
+
+
+Step: TypeAlias = Send | Sleep | Wait | Now | Log | Share[Any]
 Flow: TypeAlias = Generator[Step, Any, T]
+
+
+def translated(
+    flow: Flow[T], translation: Callable[[Step], Flow[Any] | None]
+) -> Generator[Step, Any, T]:
+    """Run a flow with each step replaced for which ``translation`` returns a flow."""
+    try:
+        step = next(flow)
+        while True:
+            try:
+                instead = translation(step)
+                result = (yield step) if instead is None else (yield from instead)
+            except EnOSError as error:
+                step = flow.throw(error)
+            else:
+                step = flow.send(result)
+    except StopIteration as done:
+        outcome: T = done.value
+        return outcome
+    finally:
+        flow.close()
 
 
 class BlockingIO(Protocol):

@@ -109,23 +109,29 @@ def watch(org_id: str, pipeline_id: str, rule: StatusRule, plan: PollPlan) -> Fl
     """
     patience = flows.Patience(flows.WAIT_PATIENCE.seconds, plan.deadline)
     seen: PipelineStatus | None = None
+    max_age = 0.0
     for pause in plan.pauses():
+        looked_at = yield Now()
         try:
-            pipeline = yield from flows.find_pipeline(org_id, pipeline_id, patience)
+            look = yield from flows.find_pipeline(
+                org_id, pipeline_id, patience, max_age_seconds=max_age
+            )
         except EnOSError as error:
             if not (plan.silent_fail and error.retryable):
                 raise
             yield Log("Looking again, since silent_fail is set: %s", (error,))
         else:
-            if pipeline.status != seen:
-                yield Log("Pipeline %s is %s", (pipeline_id, pipeline.status))
-                seen = pipeline.status
-            if rule.ends_wait(pipeline.status):
-                return pipeline.status
+            looked_at = look.begun_at
+            if look.status != seen:
+                yield Log("Pipeline %s is %s", (pipeline_id, look.status))
+                seen = look.status
+            if rule.ends_wait(look.status):
+                return look.status
         now = yield Now()
         if now >= plan.deadline:
             raise StatusTimeoutError(f"pipeline {pipeline_id} is still {seen or 'unknown'}.")
-        yield Sleep(min(pause, plan.deadline - now))
+        yield Sleep(max(min(looked_at + pause, plan.deadline) - now, 0.0))
+        max_age = pause * flows.SHARED_AGE
     raise AssertionError("unreachable")
 
 

@@ -21,6 +21,7 @@ from airflow_provider_enos.api.messages import Call
 from airflow_provider_enos.api.pipeline import OffsetLag, Pipeline, PipelineDetails
 from airflow_provider_enos.api.queue import StartQueue
 from airflow_provider_enos.api.settings import EnOSSettings
+from airflow_provider_enos.api.sharing import SharedResults, results_for, shared
 from airflow_provider_enos.api.start_settings import DEFAULT_KAFKA_RATE, StartSettings, parse_id
 from airflow_provider_enos.api.tokens import TokenCache, cache_for, signed
 from airflow_provider_enos.hooks.host_turn import queue_for
@@ -72,6 +73,7 @@ class EnOSStreamingHook(BaseHook):
         self._org_id = org_id
         self._kill_switch = kill_switch
         self._token_cache: TokenCache | None = None
+        self._results: SharedResults | None = None
 
     # ------------------------------------------------------------------ connection
 
@@ -152,7 +154,7 @@ class EnOSStreamingHook(BaseHook):
         session, own limit for an answer (unless the connection's is shorter), no kill switch.
         """
         hook = EnOSStreamingHook(self.enos_conn_id, org_id=self.org_id)
-        hook._token_cache = TokenCache()
+        hook._token_cache, hook._results = TokenCache(), SharedResults()
         limit = min(request_timeout_seconds, self.settings.request_timeout_seconds)
         hook.__dict__["settings"] = replace(self.settings, request_timeout_seconds=limit)
         return hook
@@ -194,7 +196,8 @@ class EnOSStreamingHook(BaseHook):
 
         :raises PipelineNotFoundError: the organization has no such pipeline, or it is not released.
         """
-        return self.run(flows.find_pipeline(self.org_id, parse_id(pipeline_id, "pipeline_id")))
+        pipeline_id = parse_id(pipeline_id, "pipeline_id")
+        return self.run(flows.find_pipeline(self.org_id, pipeline_id)).pipeline
 
     def get_pipeline_details(
         self, pipeline_id: str, *, if_released: bool = False
@@ -340,6 +343,7 @@ class EnOSStreamingHook(BaseHook):
         return self.run(flows.ask(call))
 
     def _signed(self, flow: transport.Flow[T]) -> transport.Flow[T]:
+        flow = shared(flow, self._results or results_for(self.settings))
         return signed(flow, self.settings, self._token_cache or cache_for(self.settings))
 
     @cached_property

@@ -7,8 +7,9 @@ import pytest
 from airflow_provider_enos.api.errors import EnOSError, TaskKilledError
 from airflow_provider_enos.api.messages import Answer
 from airflow_provider_enos.api.settings import EnOSSettings
+from airflow_provider_enos.api.sharing import SharedResults, shared
 from airflow_provider_enos.api.start_settings import StartSettings
-from airflow_provider_enos.api.transport import Log, Now, Send, Sleep, Wait, run
+from airflow_provider_enos.api.transport import Log, Now, Send, Share, Shared, Sleep, Wait, run
 
 
 def _answer(value):
@@ -88,7 +89,7 @@ class Stage:
         Or sooner, when the server raises TaskKilledError. The clock is the real one.
         """
         with pytest.raises(TaskKilledError):
-            run(flow, _WorkerToBeKilled(self))
+            run(shared(flow, SharedResults()), _WorkerToBeKilled(self))
 
     def result_of(self, step):
         match step:
@@ -108,6 +109,9 @@ class Stage:
                 assert future.done() or seconds is not None, "waits for ever"
                 self.now += 0 if future.done() else seconds
                 return None
+            case Share(_, make_flow):
+                begun_at = self.now
+                return Shared(self.run(make_flow()), begun_at)
             case Now():
                 return self.now
             case Log(message, arguments):

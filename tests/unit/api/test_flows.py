@@ -266,9 +266,9 @@ def test_search_stops_at_the_page_with_its_pipeline(wanted, requests, stage_for)
     """A wait looks every few seconds; the other pages tell it nothing."""
     stage = stage_for(server_with(250, largest_page=1000, count_is_total=True))
 
-    pipeline = stage.run(flows.find_pipeline("o1", wanted))
+    look = stage.run(flows.find_pipeline("o1", wanted))
 
-    assert pipeline.pipeline_id == wanted
+    assert look.pipeline.pipeline_id == wanted
     assert len(stage.requests) == requests
 
 
@@ -335,9 +335,9 @@ def test_trouble_in_the_midst_of_a_listing_repeats_the_page_only(stage_for):
 
 
 def test_pipeline_is_found_with_one_look(stage, enos):
-    pipeline = stage.run(flows.find_pipeline("o1", "p-1"))
+    look = stage.run(flows.find_pipeline("o1", "p-1"))
 
-    assert (pipeline.pipeline_id, pipeline.status) == ("p-1", "RUNNING")
+    assert (look.pipeline.pipeline_id, look.status) == ("p-1", "RUNNING")
     assert [query["isSystem"] for query in listing(stage)] == ["false"]
     assert listing(stage)[0]["ifReleased"] == "true"
 
@@ -345,9 +345,9 @@ def test_pipeline_is_found_with_one_look(stage, enos):
 def test_pipeline_is_found_among_others(stage_for):
     server = server_with(150, largest_page=1000, count_is_total=True)
 
-    pipeline = stage_for(server).run(flows.find_pipeline("o1", "p-120"))
+    look = stage_for(server).run(flows.find_pipeline("o1", "p-120"))
 
-    assert pipeline.pipeline_id == "p-120"
+    assert look.pipeline.pipeline_id == "p-120"
 
 
 def test_system_pipeline_is_found(stage, enos):

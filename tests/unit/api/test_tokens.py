@@ -22,6 +22,7 @@ from airflow_provider_enos.api.errors import (
 )
 from airflow_provider_enos.api.messages import Answer
 from airflow_provider_enos.api.settings import EnOSSettings
+from airflow_provider_enos.api.sharing import SharedResults, shared
 from airflow_provider_enos.api.tokens import TokenCache, cache_for
 from airflow_provider_enos.api.transport import Send, Wait
 
@@ -432,7 +433,9 @@ def test_request_whose_renewal_gave_a_rejected_token_is_sent_with_a_new_one(
 def test_each_request_is_signed_with_its_own_time(stage, enos, settings, cache):
     enos.statuses = [None, "RUNNING"]
 
-    stage.run(tokens.signed(flows.find_pipeline("o1", "p-1"), settings, cache))
+    stage.run(
+        tokens.signed(shared(flows.find_pipeline("o1", "p-1"), SharedResults()), settings, cache)
+    )
 
     stamps = [request.headers["apim-timestamp"] for request in stage.requests if request.signed]
     assert stamps == ["1700000000000"] * 2 + ["1700000002000"]
@@ -442,14 +445,14 @@ def test_each_request_is_signed_with_its_own_time(stage, enos, settings, cache):
 def test_error_of_a_step_is_thrown_into_the_flow_that_is_signed(stage, enos, settings, cache):
     enos.statuses = [DOWN, "RUNNING"]
 
-    pipeline = stage.run(tokens.signed(flows.find_pipeline("o1", "p-1"), settings, cache))
+    found = stage.run(tokens.signed(flows.list_pipelines("o1"), settings, cache))
 
-    assert pipeline.status == "RUNNING"
+    assert found["p-1"].status == "RUNNING"
     assert len(stage.pauses) == 1
 
 
 def test_closing_closes_the_flow_inside(stage, settings, cache):
-    inner = flows.find_pipeline("o1", "p-1")
+    inner = flows.list_pipelines("o1")
     course = stage.begin(tokens.signed(inner, settings, cache))
     course.go_to(Send)
 
@@ -461,7 +464,7 @@ def test_closing_closes_the_flow_inside(stage, settings, cache):
 def test_outage_of_the_token_service_is_waited_out_by_the_flow(stage, enos, settings, cache):
     enos.tokens = [DOWN, Answer(503, b""), token("T1")]
 
-    stage.run(tokens.signed(flows.find_pipeline("o1", "p-1"), settings, cache))
+    stage.run(tokens.signed(flows.list_pipelines("o1"), settings, cache))
 
     assert enos.log == ["get", "get", "get", "list"]
 

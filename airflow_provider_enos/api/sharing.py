@@ -1,0 +1,103 @@
+"""
+One request for many: flows that want the same at the same time share one result.
+
+List Pipelines is the only call that shows a status, and it shows those of all pipelines: those of a
+process who wait for a status of the same organization look together. How often EnOS is asked does
+not depend on how many they are.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Hashable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from airflow_provider_enos.api.errors import EnOSError
+from airflow_provider_enos.api.settings import EnOSSettings
+from airflow_provider_enos.api.transport import Flow, Now, Share, Shared, Step, Wait, translated
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Run:
+    begun_at: float
+    #: ``None`` instead of a result: whoever ran it was killed.
+    done: Future[Shared[Any] | None] = field(default_factory=Future)
+
+    @property
+    def is_over(self) -> bool:
+        return self.done.done()
+
+    @property
+    def has_result(self) -> bool:
+        return self.is_over and (self.done.exception() or self.done.result()) is not None
+
+    def result(self) -> Any:
+        """Return the result, or raise a copy of the error: each flow adds to its own traceback."""
+        try:
+            return self.done.result()
+        except EnOSError as error:
+            raise EnOSError.from_payload(error.to_payload()) from None
+
+
+class SharedResults:
+    """What flows of a process have found lately, by what they looked for. For all its threads."""
+
+    def __init__(self) -> None:
+        # Reentrant: the garbage collector may end an abandoned flow in here.
+        self._lock = threading.RLock()
+        self._runs: dict[Hashable, _Run] = {}
+
+    def share(self, step: Share[T]) -> Flow[Shared[T]]:
+        """
+        Return somebody's result, or run the flow for all who want it.
+
+        Failures are shared too: they say as much about the next moment as a success.
+        """
+        asked_at = yield Now()
+        while True:
+            now = yield Now()
+            with self._lock:
+                run = self._runs.get(step.key)
+                fits = run is not None and run.begun_at >= asked_at - step.max_age_seconds
+                is_mine = run is None or (run.is_over and not (fits and run.has_result))
+                if run is None or is_mine:
+                    run = self._runs[step.key] = _Run(now)
+            if is_mine:
+                return (yield from self._run(step, run))
+            yield Wait(run.done)
+            if fits and run.has_result:
+                found: Shared[T] = run.result()
+                return found
+
+    def _run(self, step: Share[T], run: _Run) -> Flow[Shared[T]]:
+        found: Shared[T] | None = None
+        try:
+            value = yield from step.make_flow()
+            found = Shared(value, run.begun_at)
+        except EnOSError as error:
+            run.done.set_exception(error)
+            raise
+        finally:
+            if not run.done.done():
+                run.done.set_result(found)
+        return found
+
+
+_results: dict[tuple[str, str, str], SharedResults] = {}
+_results_lock = threading.Lock()
+
+
+def results_for(settings: EnOSSettings) -> SharedResults:
+    """Return what the flows of this process share for this gateway and application."""
+    key = (settings.gateway_url, settings.access_key, settings.secret_key)
+    with _results_lock:
+        return _results.setdefault(key, SharedResults())
+
+
+def shared(flow: Flow[T], results: SharedResults) -> Generator[Step, Any, T]:
+    """Run ``flow`` with what it shares with others looked up here."""
+    return translated(flow, lambda step: results.share(step) if isinstance(step, Share) else None)
