@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Self
+from weakref import WeakKeyDictionary
 
 import aiohttp
 from yarl import URL
@@ -34,7 +36,9 @@ _NEVER_SENT = (
 
 class AiohttpIO:
     """
-    Carry out the steps of a flow with one session, on the running event loop.
+    Carry out the steps of a flow on the running event loop.
+
+    All flows of an event loop that reach the gateway in the same way use one session.
 
     :param log: Takes a message and its arguments, like ``Logger.info``.
     """
@@ -46,23 +50,19 @@ class AiohttpIO:
     async def __aenter__(self) -> Self:
         # Loading certificates takes tens of milliseconds, too long for an event loop.
         self._network = await asyncio.to_thread(Network.of, self._settings)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._network.tls),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": USER_AGENT, "Accept": "application/json"},
-            timeout=aiohttp.ClientTimeout(
-                total=self._network.total_timeout_seconds,
-                sock_connect=self._network.connect_timeout_seconds,
-            ),
-            # Else a request without a body would get a Content-Type of aiohttp's own.
-            skip_auto_headers=("Content-Type",),
-        )
-        # How often a request is sent is for the flow to say; aiohttp has no public switch for it.
-        self._session._retry_connection = False
+        sessions = _sessions.setdefault(asyncio.get_running_loop(), {})
+        if self._network not in sessions:
+            sessions[self._network] = _Used(_session(self._network))
+        self._used = sessions[self._network]
+        self._used.by += 1
+        self._session = self._used.session
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._session.close()
+        self._used.by -= 1
+        if not self._used.by:
+            del _sessions[asyncio.get_running_loop()][self._network]
+            await self._session.close()
 
     async def send(self, request: Request) -> Answer:
         """
@@ -85,6 +85,34 @@ class AiohttpIO:
                 return Answer(response.status, body, headers)
         except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as error:
             raise _translated(error, request.purpose) from error
+
+
+@dataclass(slots=True)
+class _Used:
+    session: aiohttp.ClientSession
+    by: int = 0
+
+
+#: Only ever touched by code on the event loop in question.
+_sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Network, _Used]] = WeakKeyDictionary()
+
+
+def _session(network: Network) -> aiohttp.ClientSession:
+    session = aiohttp.ClientSession(
+        # As many connections as there are requests: one that hangs keeps no other waiting.
+        connector=aiohttp.TCPConnector(ssl=network.tls, limit=0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": USER_AGENT, "Accept": "application/json"},
+        timeout=aiohttp.ClientTimeout(
+            total=network.total_timeout_seconds,
+            sock_connect=network.connect_timeout_seconds,
+        ),
+        # Else a request without a body would get a Content-Type of aiohttp's own.
+        skip_auto_headers=("Content-Type",),
+    )
+    # How often a request is sent is for the flow to say; aiohttp has no public switch for it.
+    session._retry_connection = False
+    return session
 
 
 async def _body(response: aiohttp.ClientResponse, request: Request) -> bytes:

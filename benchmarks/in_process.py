@@ -1,0 +1,92 @@
+"""``python -m benchmarks.in_process``: fleets of starts against the emulator, without Airflow."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.enos import Figures, as_json, running_enos
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fleet: so many processes start the pipelines of so many organizations."""
+
+    organizations: int
+    pipelines: int
+    hold: float
+    processes: int = 1
+    kind: str = "triggers"
+    blocking: bool = False
+
+    def __str__(self) -> str:
+        style = ", answered when done" if self.blocking else ""
+        who = f"{self.processes} {'triggerers' if self.kind == 'triggers' else 'workers'}"
+        return f"{who}, {self.organizations} x {self.pipelines} starts of {self.hold:g} s{style}"
+
+
+CASES = [
+    Case(1, 50, 2.0),
+    Case(1, 50, 2.0, blocking=True),
+    Case(1, 50, 2.0, processes=3),
+    Case(1, 50, 2.0, processes=30, kind="sync"),
+    Case(20, 50, 2.0),
+]
+
+
+def run(case: Case) -> tuple[Figures, list[dict[str, Any]]]:
+    """Run a fleet to its end."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running_enos(
+            organizations=case.organizations,
+            pipelines=case.pipelines,
+            hold=case.hold,
+            blocking=case.blocking,
+        ) as enos,
+    ):
+        environment = os.environ | {
+            "AIRFLOW_CONN_ENOS_DEFAULT": enos.connection,
+            "AIRFLOW_HOME": folder,
+            "TMPDIR": folder,
+        }
+        starts = enos.starts()
+        fleets = []
+        for number in range(case.processes):
+            fleet = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.fleet", case.kind],
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+            assert fleet.stdin is not None
+            fleet.stdin.write(as_json(starts[number :: case.processes]))
+            fleet.stdin.close()
+            fleets.append(fleet)
+        took = []
+        for fleet in fleets:
+            assert fleet.stdout is not None
+            took.append(json.loads(fleet.stdout.read().splitlines()[-1]))
+            fleet.wait()
+        return enos.figures(), took
+
+
+def main() -> None:
+    """Print one row for each fleet."""
+    wanted = [CASES[int(number)] for number in sys.argv[1:]] or CASES
+    for case in wanted:
+        figures, took = run(case)
+        print(case)
+        print("   ", figures)
+        print("   ", [{k: round(v, 1) for k, v in one.items()} for one in took[:3]], flush=True)
+
+
+if __name__ == "__main__":
+    main()
