@@ -63,6 +63,10 @@ class EnOS:
             Start(row["org_id"], row["pipeline_id"]) for row in self.control("GET", "/pipelines")
         ]
 
+    def forget(self) -> None:
+        """Empty the log."""
+        self.control("DELETE", "/requests")
+
     def figures(self) -> Figures:
         """Read the log."""
         log = self.control("GET", "/requests")

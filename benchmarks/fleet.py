@@ -15,8 +15,9 @@ import time
 from typing import Any
 
 from airflow_provider_enos.api import flows
-from airflow_provider_enos.api.start import StartProgress, StartTerms, start
+from airflow_provider_enos.api.start import start
 from airflow_provider_enos.api.start_settings import StartSettings
+from airflow_provider_enos.api.start_values import StartProgress, StartTerms
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
 from airflow_provider_enos.triggers.streaming import StartPipelineTrigger
 

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.in_process``: fleets of starts against the emulator, without Airflow."""
+"""Fleets of starts against the emulator, without Airflow."""
 
 from __future__ import annotations
 
@@ -76,17 +76,3 @@ def run(case: Case) -> tuple[Figures, list[dict[str, Any]]]:
             took.append(json.loads(fleet.stdout.read().splitlines()[-1]))
             fleet.wait()
         return enos.figures(), took
-
-
-def main() -> None:
-    """Print one row for each fleet."""
-    wanted = [CASES[int(number)] for number in sys.argv[1:]] or CASES
-    for case in wanted:
-        figures, took = run(case)
-        print(case)
-        print("   ", figures)
-        print("   ", [{k: round(v, 1) for k, v in one.items()} for one in took[:3]], flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""A real Airflow on this machine: scheduler, DAG processor, triggerer and API server on SQLite."""
+"""A real Airflow on this machine: scheduler, DAG processor, triggerer and API server."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class LocalAirflow:
     :param dags_folder: Where the DAGs are.
     :param connections: Airflow connections by ID, as JSON objects.
     :param environment: More environment variables, e.g. ``AIRFLOW__CORE__PARALLELISM``.
+    :param database: Address of its database as SQLAlchemy wants it; by default a SQLite file.
     :param report: Called with one line for each step.
     """
 
@@ -51,6 +52,7 @@ class LocalAirflow:
         *,
         connections: Mapping[str, Mapping[str, Any]],
         environment: Mapping[str, str] | None = None,
+        database: str | None = None,
         report: Report = lambda line: None,
     ) -> None:
         self.home = home
@@ -62,6 +64,7 @@ class LocalAirflow:
         self.environment = {
             **_inherited(),
             **_settings(home, dags_folder, self.url),
+            **(_sqlite(home) if database is None else _database(database)),
             **{f"AIRFLOW_CONN_{i.upper()}": json.dumps(c) for i, c in connections.items()},
             **(environment or {}),
         }
@@ -113,6 +116,10 @@ class LocalAirflow:
             )
         self._processes[component] = process
         return process.pid
+
+    def pid_of(self, component: str) -> int:
+        """Return the process ID of a component."""
+        return self._processes[component].pid
 
     def stop(self) -> None:
         """End all components, politely first."""
@@ -287,21 +294,31 @@ def _settings(home: Path, dags_folder: Path, url: str) -> dict[str, str]:
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        # The lock files of the queue of starts go away with the rest.
+        "TMPDIR": str(home),
         "AIRFLOW__API__BASE_URL": url,
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": url.rsplit(":", 1)[1],
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
-        # SQLite's own five seconds of waiting for another writer are too few for a busy machine.
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS": "sqlite_patience.connect_args",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS_ASYNC": "sqlite_patience.connect_args",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         # Quick answers instead of the defaults for big installations.
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
         "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+    }
+
+
+def _database(address: str) -> dict[str, str]:
+    return {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": address}
+
+
+def _sqlite(home: Path) -> dict[str, str]:
+    return _database(f"sqlite:///{home / 'airflow.db'}") | {
+        # SQLite's own five seconds of waiting for another writer are too few for a busy machine.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS": "sqlite_patience.connect_args",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS_ASYNC": "sqlite_patience.connect_args",
     }
 
 

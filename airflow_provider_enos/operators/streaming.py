@@ -25,14 +25,7 @@ from airflow.triggers.base import StartTriggerArgs
 
 from airflow_provider_enos.api import calls, flows
 from airflow_provider_enos.api.errors import EnOSError, InvalidSettingError, TaskKilledError
-from airflow_provider_enos.api.start import (
-    Outcome,
-    StartProgress,
-    StartResult,
-    StartTerms,
-    start,
-    undo,
-)
+from airflow_provider_enos.api.start import start, undo
 from airflow_provider_enos.api.start_settings import (
     DEFAULT_KAFKA_RATE,
     ExecutionMode,
@@ -41,6 +34,7 @@ from airflow_provider_enos.api.start_settings import (
     parse_id,
     parse_kafka_rate,
 )
+from airflow_provider_enos.api.start_values import Outcome, StartProgress, StartResult, StartTerms
 from airflow_provider_enos.arguments import choice, has_template, is_lazy, seconds
 from airflow_provider_enos.hooks.kill_switch import KillSwitch
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook

@@ -18,8 +18,9 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from airflow_provider_enos.api.errors import EnOSError, InvalidSettingError
-from airflow_provider_enos.api.start import StartProgress, StartTerms, start, undo
+from airflow_provider_enos.api.start import start, undo
 from airflow_provider_enos.api.start_settings import StartSettings, parse_id
+from airflow_provider_enos.api.start_values import StartProgress, StartTerms
 from airflow_provider_enos.api.watch import PollPlan, StatusRule, watch
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
 from airflow_provider_enos.links import PipelineConsoleLink

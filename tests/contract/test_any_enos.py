@@ -14,8 +14,9 @@ import pytest
 
 from airflow_provider_enos.api import calls, errors, flows
 from airflow_provider_enos.api.queue import OwnTurn, StartQueue
-from airflow_provider_enos.api.start import StartProgress, StartTerms, start
+from airflow_provider_enos.api.start import start
 from airflow_provider_enos.api.start_settings import StartSettings
+from airflow_provider_enos.api.start_values import StartProgress, StartTerms
 from airflow_provider_enos.emulator.server import Emulator
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
 

@@ -10,8 +10,9 @@ import pytest
 
 from airflow_provider_enos.api import errors
 from airflow_provider_enos.api.errors import TaskKilledError
-from airflow_provider_enos.api.start import StartProgress, StartTerms, start
+from airflow_provider_enos.api.start import start
 from airflow_provider_enos.api.start_settings import StartSettings
+from airflow_provider_enos.api.start_values import StartProgress, StartTerms
 from airflow_provider_enos.emulator import faults as f
 from airflow_provider_enos.emulator.server import Emulator
 from airflow_provider_enos.hooks.kill_switch import KillSwitch

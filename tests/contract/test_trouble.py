@@ -16,8 +16,9 @@ import pytest
 from airflow_provider_enos.api import calls, errors, flows
 from airflow_provider_enos.api.pipeline import OffsetLag, PipelineDetails
 from airflow_provider_enos.api.queue import OwnTurn, StartQueue
-from airflow_provider_enos.api.start import StartProgress, StartTerms, start
+from airflow_provider_enos.api.start import start
 from airflow_provider_enos.api.start_settings import StartSettings
+from airflow_provider_enos.api.start_values import StartProgress, StartTerms
 from airflow_provider_enos.emulator import faults as f
 
 ORG = "o15517683199241"

@@ -26,13 +26,8 @@ from airflow_provider_enos.api.errors import (
 from airflow_provider_enos.api.messages import Answer
 from airflow_provider_enos.api.pacing import HINT_SPREAD, UNKNOWN_HOLD_SECONDS
 from airflow_provider_enos.api.queue import OwnTurn, StartQueue
-from airflow_provider_enos.api.start import (
-    Outcome,
-    StartProgress,
-    StartResult,
-    StartTerms,
-    start,
-)
+from airflow_provider_enos.api.start import start
+from airflow_provider_enos.api.start_values import Outcome, StartProgress, StartResult, StartTerms
 from airflow_provider_enos.api.tokens import TokenCache
 
 DOWN = EnOSUnreachableError("connection refused")

@@ -1,0 +1,173 @@
+"""
+Send a start when it is its turn, as often as another start of the organization is in the way.
+
+Only the head of the queue does, and keeps its place there while it is refused with 61121. Whatever
+else happens to it, others do not wait for: it leaves the queue.
+"""
+
+from __future__ import annotations
+
+from airflow_provider_enos.api import flows
+from airflow_provider_enos.api.errors import (
+    ConflictTimeoutError,
+    EnOSError,
+    StartInProgressError,
+)
+from airflow_provider_enos.api.messages import Call
+from airflow_provider_enos.api.pacing import Pacing
+from airflow_provider_enos.api.queue import Place, StartQueue
+from airflow_provider_enos.api.start_values import StartProgress, StartTerms
+from airflow_provider_enos.api.transport import Flow, Log, Now, Sleep, Wait
+
+#: Somebody else in the organization is starting a pipeline.
+START_IN_PROGRESS_CODE = 61121
+
+#: A turn that is free is had within a moment, so that one attempt is made whatever the budget.
+LEAST_WAIT_SECONDS = 1.0
+
+#: A look at the list that ends so shortly before the next request brings nothing forward.
+LEAST_USE_OF_A_LOOK_SECONDS = 0.25
+
+#: After a start without a usable answer, nobody in the queue sends one for this long.
+TROUBLE_PAUSE_SECONDS = 0.5
+
+
+class StartTurn:
+    """A start among the others of its organization."""
+
+    def __init__(
+        self,
+        org_id: str,
+        pipeline_id: str,
+        terms: StartTerms,
+        progress: StartProgress,
+        queue: StartQueue,
+    ) -> None:
+        self._org_id = org_id
+        self._pipeline_id = pipeline_id
+        self._what = f"start pipeline {pipeline_id} of organization {org_id}"
+        self._terms = terms
+        self._progress = progress
+        self._queue = queue
+        #: Of its place in the queue, which it has again after trouble of its own.
+        self._number: int | None = None
+        self._looked_at = 0.0
+        self._statuses: dict[str, str] = {}
+
+    def start(self, call: Call[None]) -> Flow[None]:
+        """
+        Send the start when it is our turn, as often as others are in the way.
+
+        :raises ConflictTimeoutError: they were until the acceptance deadline.
+        :raises EnOSError: anything else that EnOS answered, or the lack of an answer.
+        """
+        place = self._queue.enter(self._number)
+        self._number = place.number
+        try:
+            pacing = yield from self._turn(place)
+            while not (yield from self._is_accepted(call, pacing)):
+                pass
+        finally:
+            self._queue.leave(place)
+
+    def _turn(self, place: Place) -> Flow[Pacing]:
+        now = yield Now()
+        if before := self._queue.before(place):
+            yield Log(
+                "Pipeline %s queues up: %d starts of this process come first.",
+                (self._pipeline_id, before),
+            )
+        yield Wait(place.turn, max(self._terms.acceptance_deadline - now, LEAST_WAIT_SECONDS))
+        if not place.turn.done():
+            raise self._too_late((yield Now()), self._queue.before(place))
+        self._looked_at = yield Now()
+        return place.turn.result()
+
+    def _is_accepted(self, call: Call[None], pacing: Pacing) -> Flow[bool]:
+        """Send the start once, when it is time to."""
+        deadline = self._terms.acceptance_deadline
+        yield from self._until_due(pacing)
+        self._progress.attempts += 1
+        sent_at = yield Now()
+        try:
+            yield from flows.once(call)
+        except StartInProgressError as refusal:
+            self._progress.conflicts += 1
+            now = yield Now()
+            least = refusal.retry_after_seconds or 0
+            pacing.refused_start(sent_at, now, least)
+            if now >= deadline or now + least > deadline:
+                raise self._too_late(now, 0) from refusal
+            yield from self._tell(refusal, pacing, now)
+            return False
+        except EnOSError as error:
+            if error.transient:
+                now = yield Now()
+                pacing.hold_off(now + max(error.retry_after_seconds or 0, TROUBLE_PAUSE_SECONDS))
+            raise
+        self._progress.accepted_at = yield Now()
+        pacing.accepted_start(sent_at, self._pipeline_id)
+        return True
+
+    def _until_due(self, pacing: Pacing) -> Flow[None]:
+        """Wait until it is time to ask; the list may show that it is sooner than was thought."""
+        interval = self._terms.poll_interval_seconds
+        while True:
+            now = yield Now()
+            due = min(pacing.ask_at, max(self._terms.acceptance_deadline, now))
+            look_at = self._looked_at + pacing.look_interval_seconds(interval)
+            if due <= now:
+                return
+            is_fixed = due <= pacing.not_before
+            if is_fixed or due < look_at + LEAST_USE_OF_A_LOOK_SECONDS:
+                yield Sleep(due - now)
+            elif look_at > now:
+                yield Sleep(look_at - now)
+            else:
+                yield from self._look(pacing, interval)
+
+    def _look(self, pacing: Pacing, interval_seconds: float) -> Flow[None]:
+        self._looked_at = yield Now()
+        max_age = interval_seconds * flows.SHARED_AGE
+        try:
+            seen = yield from flows.see_page(self._org_id, max_age_seconds=max_age)
+        except EnOSError:
+            return  # nothing depends on it
+        now = yield Now()
+        for pipeline in seen.value.pipelines:
+            status_before = self._statuses.get(pipeline.pipeline_id, "RUNNING")
+            is_last_of_ours = pipeline.pipeline_id in pacing.accepted[-1:]
+            is_news = status_before != "RUNNING" or (is_last_of_ours and pacing.ran_after is None)
+            if pipeline.status == "RUNNING" and is_news:
+                pacing.saw_running(pipeline.pipeline_id, now)
+        self._statuses = {one.pipeline_id: str(one.status) for one in seen.value.pipelines}
+
+    def _tell(self, refusal: EnOSError, pacing: Pacing, now: float) -> Flow[None]:
+        conflicts = self._progress.conflicts
+        if conflicts & (conflicts - 1) == 0:  # 1, 2, 4, 8 ...: enough to follow, not a flood
+            left = self._terms.acceptance_deadline - now
+            yield Log(
+                "%s Refusal %d. Trying again in %.1f s, giving up in %.0f s.",
+                (refusal, conflicts, min(pacing.ask_at - now, left), left),
+            )
+
+    def _too_late(self, now: float, before: int) -> EnOSError:
+        limit = self._terms.limit(self._terms.conflict_deadline, "conflict_timeout")
+        if not before and self._progress.conflicts:
+            return ConflictTimeoutError(
+                f"EnOS refused {self._progress.conflicts} times because somebody else in the "
+                f"organization was starting a pipeline, and {limit} is over",
+                during=self._what,
+                code=START_IN_PROGRESS_CODE,
+            )
+        known = self._queue.known
+        text = (
+            f"{before} starts of this process were still before it"
+            if before
+            else ("other processes of this host were starting pipelines")
+        )
+        if known.accepted_at is not None:
+            text += f"; the last one was accepted {now - known.accepted_at:.0f} s ago"
+        if known.hold_seconds is not None:
+            text += f", and EnOS has lately taken {known.hold_seconds:.1f} s for one"
+        return ConflictTimeoutError(f"{text}; {limit} is over", during=self._what)

@@ -1,0 +1,89 @@
+"""
+``make bench``: measure, print the tables, and write them where the README quotes them.
+
+``python -m benchmarks airflow deferrable`` measures one way, ``python -m benchmarks in_process 0``
+one fleet; nothing is written then.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from benchmarks import airflow, in_process
+
+README = Path(__file__).parent.parent / "README.md"
+BEGIN, END = "<!-- make bench writes this: -->\n", "<!-- until here -->\n"
+
+WAYS = {
+    "deferrable": "`StartPipelineOperator`, deferrable, mapped",
+    "start_from_trigger": "`StartPipelineOperator`, `start_from_trigger`",
+    "sync": "`StartPipelineOperator`, on workers, mapped",
+    "http_retries": "`HttpOperator`, 20 retries, exponential back-off",
+    "http_tenacity": "`HttpOperator`, tenacity `retry_args`",
+    "loop_in_a_task": "`@task` with a loop, every 2 s",
+    "pool_of_one_slot": "the same in a pool of one slot",
+}
+
+
+def airflow_table(ways: Iterable[str]) -> Iterable[str]:
+    """Rows of Markdown, as they are measured."""
+    yield (
+        "| 50 starts of 1 s each | started | green | tries | makespan / ideal "
+        "| start requests each | list, token requests | worker-seconds | triggerer MB |"
+    )
+    yield "| --- |" + " --: |" * 8
+    for row in airflow.measured(list(ways)):
+        it = row.figures
+        yield (
+            f"| {WAYS[row.way]} | {it.started} | {row.green} | {row.tries} | {it.makespan:.2f} "
+            f"| {it.starts_each:.1f} | {it.lists}, {it.tokens} | {row.worker_seconds:.0f} "
+            f"| {row.triggerer_mb:.0f} |"
+        )
+
+
+def in_process_table(cases: Iterable[in_process.Case]) -> Iterable[str]:
+    """Rows of Markdown, as they are measured."""
+    yield (
+        "| fleet on one host | started | makespan / ideal | worst organization "
+        "| start requests each | list, token requests | kB each | loop lag p99 ms |"
+    )
+    yield "| --- |" + " --: |" * 7
+    for case in cases:
+        it, took = in_process.run(case)
+        each = [one["kB_each"] for one in took if "kB_each" in one]
+        lags = [one["lag_p99_ms"] for one in took if "lag_p99_ms" in one]
+        yield (
+            f"| {case} | {it.started} | {it.makespan:.3f} | {it.worst_makespan:.3f} "
+            f"| {it.starts_each:.2f} | {it.lists}, {it.tokens} "
+            f"| {f'{max(each):.0f}' if each else ''} | {f'{max(lags):.1f}' if lags else ''} |"
+        )
+
+
+def printed(rows: Iterable[str]) -> str:
+    """Print rows as they come and return them as one text."""
+    text = ""
+    for row in rows:
+        print(row, flush=True)
+        text += row + "\n"
+    return text
+
+
+def main() -> None:
+    """Measure all, or what the arguments name."""
+    match sys.argv[1:]:
+        case ["airflow", *ways]:
+            printed(airflow_table(ways or WAYS))
+        case ["in_process", *numbers]:
+            printed(in_process_table(in_process.CASES[int(number)] for number in numbers))
+        case _:
+            tables = (
+                printed(airflow_table(WAYS)) + "\n" + printed(in_process_table(in_process.CASES))
+            )
+            before, _, rest = README.read_text().partition(BEGIN)
+            README.write_text(before + BEGIN + tables + END + rest.partition(END)[2])
+
+
+if __name__ == "__main__":
+    main()

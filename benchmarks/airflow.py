@@ -1,0 +1,126 @@
+"""Fifty starts of one organization in a real Airflow, by this provider and as users do it today."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import psycopg2
+
+from benchmarks.enos import EnOS, Figures, running_enos
+from benchmarks.postgres import running_postgres
+from demo.local_airflow import LocalAirflow
+
+DAGS = Path(__file__).parent / "dags"
+OURS = ("deferrable", "start_from_trigger", "sync")
+PEERS = ("http_retries", "http_tenacity", "loop_in_a_task", "pool_of_one_slot")
+STARTS = 50
+HOLD_SECONDS = 1.0
+SAMPLE_SECONDS = 0.1
+RUN_SECONDS = 900.0
+
+
+class Sampler(threading.Thread):
+    """Counts the seconds that tasks hold a worker, and the triggerer's memory."""
+
+    def __init__(self, database: str, triggerer: int) -> None:
+        super().__init__(daemon=True)
+        self._database = psycopg2.connect(database.replace("+psycopg2", ""))
+        self._database.autocommit = True
+        self._triggerer = psutil.Process(triggerer)
+        self._over = threading.Event()
+        self.worker_seconds = 0.0
+        self.peak_bytes = 0
+
+    def run(self) -> None:
+        """Sample until stopped."""
+        before = time.monotonic()
+        with self._database.cursor() as cursor:
+            while not self._over.wait(SAMPLE_SECONDS):
+                cursor.execute("select count(*) from task_instance where state = 'running'")
+                now = time.monotonic()
+                self.worker_seconds += cursor.fetchone()[0] * (now - before)
+                before = now
+                family = [self._triggerer, *self._triggerer.children(recursive=True)]
+                rss = sum(process.memory_info().rss for process in family)
+                self.peak_bytes = max(self.peak_bytes, rss)
+
+    def stop(self) -> None:
+        """Stop and close."""
+        self._over.set()
+        self.join()
+        self._database.close()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way, measured."""
+
+    way: str
+    green: int
+    tries: int
+    figures: Figures
+    worker_seconds: float
+    triggerer_mb: float
+
+
+def measured(ways: Sequence[str]) -> Iterator[Row]:
+    """Measure these ways, one after another, in one Airflow."""
+    every = [*OURS, *PEERS]
+    with (
+        tempfile.TemporaryDirectory(prefix="enos-bench-") as name,
+        running_enos(organizations=len(every), pipelines=STARTS, hold=HOLD_SECONDS) as enos,
+        running_postgres(Path(name) / "postgres") as database,
+    ):
+        connection = json.loads(enos.connection)
+        starts = enos.starts()
+        pipelines = {
+            way: [[s.org_id, s.pipeline_id] for s in starts[n * STARTS : (n + 1) * STARTS]]
+            for n, way in enumerate(every)
+        }
+        http = {key: connection[key] for key in ("host", "login", "password")}
+        airflow = LocalAirflow(
+            Path(name) / "airflow",
+            DAGS,
+            connections={"enos_default": connection, "enos_http": {"conn_type": "http", **http}},
+            environment={
+                "AIRFLOW__CORE__PARALLELISM": "6",
+                "BENCH_PIPELINES": json.dumps(pipelines),
+                "BENCH_HOST": enos.url,
+                "BENCH_KEY": connection["login"],
+                "BENCH_SECRET": connection["password"],
+                "PYTHONPATH": os.getcwd(),
+            },
+            database=database,
+        )
+        with airflow:
+            airflow.wait_for_dags(set(every))
+            pool = {"name": "one_slot", "slots": 1, "include_deferred": False}
+            airflow.api("POST", "/pools", json=pool)
+            for way in ways:
+                yield _measure(airflow, enos, database, way)
+
+
+def _measure(airflow: LocalAirflow, enos: EnOS, database: str, dag_id: str) -> Row:
+    enos.forget()
+    sampler = Sampler(database, airflow.pid_of("triggerer"))
+    sampler.start()
+    run_id = airflow.trigger(dag_id)
+    airflow.wait_for_run(dag_id, run_id, RUN_SECONDS)
+    sampler.stop()
+    tasks = airflow.task_instances(dag_id, run_id)
+    return Row(
+        way=dag_id,
+        green=sum(task["state"] == "success" for task in tasks),
+        tries=max(task["try_number"] for task in tasks),
+        figures=enos.figures(),
+        worker_seconds=sampler.worker_seconds,
+        triggerer_mb=sampler.peak_bytes / 1e6,
+    )
