@@ -7,6 +7,7 @@ one fleet; nothing is written then.
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -72,6 +73,8 @@ def printed(rows: Iterable[str]) -> str:
 
 def main() -> None:
     """Measure all, or what the arguments name."""
+    # Ctrl-C and SIGTERM end it alike, through the clean-up.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     match sys.argv[1:]:
         case ["airflow", *ways]:
             printed(airflow_table(ways or WAYS))

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from airflow_provider_enos.api import calls, flows
+from airflow_provider_enos.api import calls, flows, looks, stop
 from airflow_provider_enos.api.errors import (
     EnOSError,
     PipelineNotFoundError,
@@ -58,7 +58,7 @@ def start(
     if terms.wait_for_running and found is None:
         now = yield Now()
         deadline = now + terms.start_timeout_seconds
-        status = yield from flows.wait_for_status(
+        status = yield from looks.wait_for_status(
             org_id,
             settings.pipeline_id,
             "RUNNING",
@@ -94,7 +94,7 @@ def undo(
     """
     now = yield Now()
     try:
-        yield from flows.stop_pipeline(
+        yield from stop.stop_pipeline(
             org_id,
             pipeline_id,
             deadline=now + seconds,
@@ -179,8 +179,8 @@ class _Refusals:
         now = yield Now()
         if self._refused_since is None:
             self._refused_since = now
-        pause = min(self._terms.poll_interval_seconds, flows.LIST_LAG_SECONDS)
-        is_late = now + pause > self._refused_since + flows.LIST_LAG_SECONDS
+        pause = min(self._terms.poll_interval_seconds, looks.LIST_LAG_SECONDS)
+        is_late = now + pause > self._refused_since + looks.LIST_LAG_SECONDS
         is_failure = status.has_failed and not self._progress.ambiguous
         if is_failure or is_late or now + pause > self._terms.acceptance_deadline:
             raise refusal
@@ -206,7 +206,7 @@ class _Refusals:
         now = yield Now()
         deadline = now + self._terms.start_timeout_seconds
         return (
-            yield from flows.settled_status(
+            yield from looks.settled_status(
                 self._org_id,
                 self._pipeline_id,
                 deadline=self._terms.capped(deadline),

@@ -7,7 +7,7 @@ else happens to it, others do not wait for: it leaves the queue.
 
 from __future__ import annotations
 
-from airflow_provider_enos.api import flows
+from airflow_provider_enos.api import flows, looks
 from airflow_provider_enos.api.errors import (
     ConflictTimeoutError,
     EnOSError,
@@ -128,9 +128,9 @@ class StartTurn:
 
     def _look(self, pacing: Pacing, interval_seconds: float) -> Flow[None]:
         self._looked_at = yield Now()
-        max_age = interval_seconds * flows.SHARED_AGE
+        max_age = interval_seconds * looks.SHARED_AGE
         try:
-            seen = yield from flows.see_page(self._org_id, max_age_seconds=max_age)
+            seen = yield from looks.see_page(self._org_id, max_age_seconds=max_age)
         except EnOSError:
             return  # nothing depends on it
         now = yield Now()

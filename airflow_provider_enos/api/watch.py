@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Self
 
-from airflow_provider_enos.api import flows
+from airflow_provider_enos.api import flows, looks
 from airflow_provider_enos.api.errors import (
     EnOSError,
     InvalidSettingError,
@@ -113,7 +113,7 @@ def watch(org_id: str, pipeline_id: str, rule: StatusRule, plan: PollPlan) -> Fl
     for pause in plan.pauses():
         looked_at = yield Now()
         try:
-            look = yield from flows.find_pipeline(
+            look = yield from looks.find_pipeline(
                 org_id, pipeline_id, patience, max_age_seconds=max_age
             )
         except EnOSError as error:
@@ -131,7 +131,7 @@ def watch(org_id: str, pipeline_id: str, rule: StatusRule, plan: PollPlan) -> Fl
         if now >= plan.deadline:
             raise StatusTimeoutError(f"pipeline {pipeline_id} is still {seen or 'unknown'}.")
         yield Sleep(max(min(looked_at + pause, plan.deadline) - now, 0.0))
-        max_age = pause * flows.SHARED_AGE
+        max_age = pause * looks.SHARED_AGE
     raise AssertionError("unreachable")
 
 

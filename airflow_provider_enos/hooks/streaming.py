@@ -15,7 +15,7 @@ from airflow.providers.common.compat.connection import (
 )
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
-from airflow_provider_enos.api import calls, flows, transport
+from airflow_provider_enos.api import calls, flows, looks, transport
 from airflow_provider_enos.api.errors import EnOSError, InvalidSettingError
 from airflow_provider_enos.api.messages import Call
 from airflow_provider_enos.api.pipeline import OffsetLag, Pipeline, PipelineDetails
@@ -197,7 +197,7 @@ class EnOSStreamingHook(BaseHook):
         :raises PipelineNotFoundError: the organization has no such pipeline, or it is not released.
         """
         pipeline_id = parse_id(pipeline_id, "pipeline_id")
-        return self.run(flows.find_pipeline(self.org_id, pipeline_id)).pipeline
+        return self.run(looks.find_pipeline(self.org_id, pipeline_id)).pipeline
 
     def get_pipeline_details(
         self, pipeline_id: str, *, if_released: bool = False

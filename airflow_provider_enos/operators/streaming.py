@@ -23,7 +23,7 @@ from airflow.sdk.exceptions import (
 )
 from airflow.triggers.base import StartTriggerArgs
 
-from airflow_provider_enos.api import calls, flows
+from airflow_provider_enos.api import calls, looks, stop
 from airflow_provider_enos.api.errors import EnOSError, InvalidSettingError, TaskKilledError
 from airflow_provider_enos.api.start import start, undo
 from airflow_provider_enos.api.start_settings import (
@@ -265,7 +265,7 @@ class StartPipelineOperator(BaseOperator):
             "limit": "start_timeout",
             "poll_interval_seconds": self.poll_interval_seconds,
         }
-        status = self.hook.run(flows.settled_status(org_id, pipeline_id, **limits))
+        status = self.hook.run(looks.settled_status(org_id, pipeline_id, **limits))
         if not status.is_running:
             return
         text = f"Pipeline {pipeline_id} of organization {org_id} is already RUNNING"
@@ -274,7 +274,7 @@ class StartPipelineOperator(BaseOperator):
         if if_running == "fail":
             raise AirflowFailException(f"{text} (if_running='fail').")
         self.log.info("%s: stopping it first (if_running='restart').", text)
-        self.hook.run(flows.stop_pipeline(org_id, pipeline_id, **limits))
+        self.hook.run(stop.stop_pipeline(org_id, pipeline_id, **limits))
 
     def _defer(self, context: Context, settings: StartSettings, earlier_try: bool) -> None:
         from airflow_provider_enos.triggers.streaming import (  # noqa: PLC0415 - parse cost

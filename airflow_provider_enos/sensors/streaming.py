@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.sdk.exceptions import TaskDeferralError, TaskDeferralTimeout
 
-from airflow_provider_enos.api import flows
+from airflow_provider_enos.api import flows, looks
 from airflow_provider_enos.api.errors import EnOSError, PipelineFailedError, StatusTimeoutError
 from airflow_provider_enos.api.pipeline import PipelineStatus
 from airflow_provider_enos.api.start_settings import parse_id
@@ -182,7 +182,7 @@ class PipelineStatusSensor(BaseSensorOperator):
                 pipeline_id = parse_id(self.pipeline_id, "pipeline_id")
                 # As patient as the trigger, so that an outage ends no mode sooner than another.
                 patience = flows.Patience(flows.WAIT_PATIENCE.seconds, self._deadline(context))
-                flow = flows.find_pipeline(self.hook.org_id, pipeline_id, patience)
+                flow = looks.find_pipeline(self.hook.org_id, pipeline_id, patience)
                 return self.hook.run(flow).status
             case {"status": "success", "result": {"pipeline_status": str(status)}}:
                 return PipelineStatus(status)

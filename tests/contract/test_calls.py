@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_enos.api import calls, flows
+from airflow_provider_enos.api import calls, flows, looks
 from airflow_provider_enos.api.pipeline import LagPoint, OffsetLag, PipelineDetails
 from airflow_provider_enos.api.start_settings import StartSettings
 
@@ -202,7 +202,7 @@ def test_list_of_each_kind(emulator, run, kind, names):
 def test_system_pipeline_is_found_by_its_id(emulator, run):
     reader = next(iter(run(flows.list_pipelines(ORG, is_system=True))))
 
-    assert run(flows.find_pipeline(ORG, reader)).status == "RUNNING"
+    assert run(looks.find_pipeline(ORG, reader)).status == "RUNNING"
 
 
 @pytest.mark.parametrize(("if_released", "name"), [(False, "new name"), (True, "pipeline 1")])
@@ -289,7 +289,7 @@ def test_ids_of_any_letters_are_signed_as_they_are_sent(emulator, run):
     emulator.add_organization("Zürich+&=é", pipelines=0)
     emulator.add_pipeline("Zürich+&=é", "pipe;line=é+&")
 
-    found = run(flows.find_pipeline("Zürich+&=é", "pipe;line=é+&"))
+    found = run(looks.find_pipeline("Zürich+&=é", "pipe;line=é+&"))
     run(flows.ask(start("Zürich+&=é", "pipe;line=é+&")))
 
     assert found.status == "PUBLISHED"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from airflow_provider_enos.api import calls, errors, flows
+from airflow_provider_enos.api import calls, errors, flows, stop
 from airflow_provider_enos.api.pipeline import OffsetLag, PipelineDetails
 from airflow_provider_enos.api.queue import OwnTurn, StartQueue
 from airflow_provider_enos.api.start import start
@@ -280,7 +280,7 @@ def test_stop_with_a_wait_survives_a_lost_answer(emulator, run, pipeline_id, fau
     emulator.faults.append(fault)
 
     status = run(
-        flows.stop_pipeline(
+        stop.stop_pipeline(
             ORG,
             pipeline_id,
             deadline=time.time() + 10,

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from airflow_provider_enos.api import calls, flows
+from airflow_provider_enos.api import calls, flows, looks, stop
 from airflow_provider_enos.api.errors import (
     AccessDeniedError,
     EnOSCertificateError,
@@ -266,7 +266,7 @@ def test_search_stops_at_the_page_with_its_pipeline(wanted, requests, stage_for)
     """A wait looks every few seconds; the other pages tell it nothing."""
     stage = stage_for(server_with(250, largest_page=1000, count_is_total=True))
 
-    look = stage.run(flows.find_pipeline("o1", wanted))
+    look = stage.run(looks.find_pipeline("o1", wanted))
 
     assert look.pipeline.pipeline_id == wanted
     assert len(stage.requests) == requests
@@ -335,7 +335,7 @@ def test_trouble_in_the_midst_of_a_listing_repeats_the_page_only(stage_for):
 
 
 def test_pipeline_is_found_with_one_look(stage, enos):
-    look = stage.run(flows.find_pipeline("o1", "p-1"))
+    look = stage.run(looks.find_pipeline("o1", "p-1"))
 
     assert (look.pipeline.pipeline_id, look.status) == ("p-1", "RUNNING")
     assert [query["isSystem"] for query in listing(stage)] == ["false"]
@@ -345,7 +345,7 @@ def test_pipeline_is_found_with_one_look(stage, enos):
 def test_pipeline_is_found_among_others(stage_for):
     server = server_with(150, largest_page=1000, count_is_total=True)
 
-    look = stage_for(server).run(flows.find_pipeline("o1", "p-120"))
+    look = stage_for(server).run(looks.find_pipeline("o1", "p-120"))
 
     assert look.pipeline.pipeline_id == "p-120"
 
@@ -353,7 +353,7 @@ def test_pipeline_is_found_among_others(stage_for):
 def test_system_pipeline_is_found(stage, enos):
     enos.is_system = True
 
-    pipeline = stage.run(flows.find_pipeline("o1", "p-1"))
+    pipeline = stage.run(looks.find_pipeline("o1", "p-1"))
 
     assert pipeline.status == "RUNNING"
     assert [query["isSystem"] for query in listing(stage)] == ["false", "true"]
@@ -362,7 +362,7 @@ def test_system_pipeline_is_found(stage, enos):
 def test_pipeline_that_shows_up_a_moment_later_is_found(stage, enos):
     enos.statuses = [None, "RUNNING"]
 
-    pipeline = stage.run(flows.find_pipeline("o1", "p-1"))
+    pipeline = stage.run(looks.find_pipeline("o1", "p-1"))
 
     assert pipeline.status == "RUNNING"
     assert stage.pauses == [2.0]
@@ -373,7 +373,7 @@ def test_pipeline_is_called_missing_after_the_second_look_only(stage):
     stage.server = lambda _: others
 
     with pytest.raises(PipelineNotFoundError) as caught:
-        stage.run(flows.find_pipeline("o1", "p-1"))
+        stage.run(looks.find_pipeline("o1", "p-1"))
 
     assert stage.pauses == [2.0]
     assert len(stage.requests) == 4
@@ -388,14 +388,14 @@ def test_organization_that_lists_nothing_at_all_is_asked_for_a_while(stage, enos
     """A list that is empty for a moment must not fail a task for good."""
     enos.statuses = [None, None, None, "RUNNING"]
 
-    assert stage.run(flows.find_pipeline("o1", "p-1")).status == "RUNNING"
+    assert stage.run(looks.find_pipeline("o1", "p-1")).status == "RUNNING"
 
 
 def test_organization_that_stays_empty_has_no_such_pipeline(stage, enos):
     enos.statuses = [None]
 
     with pytest.raises(PipelineNotFoundError):
-        stage.run(flows.find_pipeline("o1", "p-1"))
+        stage.run(looks.find_pipeline("o1", "p-1"))
 
     assert 15 <= stage.elapsed_seconds <= 17
 
@@ -417,14 +417,14 @@ def test_list_that_fails_for_good_says_so(stage, enos):
     enos.statuses = [Answer(200, b'{"code":61115,"msg":"Failed to get stream processing jobs."}')]
 
     with pytest.raises(ListFailedError):
-        stage.run(flows.find_pipeline("o1", "p-1"))
+        stage.run(looks.find_pipeline("o1", "p-1"))
 
     assert 0 < stage.elapsed_seconds <= 20
 
 
 def wait(stage, target="RUNNING", *, seconds=60, interval=5):
     return stage.run(
-        flows.wait_for_status(
+        looks.wait_for_status(
             "o1",
             "p-1",
             target,
@@ -561,7 +561,7 @@ def test_outage_does_not_stretch_the_deadline(stage):
 
 
 def stopping(stage, *, seconds=60, interval=5, started_at=0.0):
-    return flows.stop_pipeline(
+    return stop.stop_pipeline(
         "o1",
         "p-1",
         deadline=stage.now + seconds,
@@ -571,14 +571,14 @@ def stopping(stage, *, seconds=60, interval=5, started_at=0.0):
     )
 
 
-def stop(stage, **times):
+def stopped(stage, **times):
     return stage.run(stopping(stage, **times))
 
 
 def test_stop_waits_until_it_is_stopped(stage, enos):
     enos.statuses = ["RUNNING", "STOPPING", "STOPPED"]
 
-    assert stop(stage) == "STOPPED"
+    assert stopped(stage) == "STOPPED"
 
     assert enos.log == ["stop", "list", "list", "list"]
 
@@ -586,7 +586,7 @@ def test_stop_waits_until_it_is_stopped(stage, enos):
 def test_stop_of_a_stopped_pipeline_is_a_success(stage, enos, refusal):
     enos.stops, enos.statuses = [refusal(61152)], ["STOPPED"]
 
-    assert stop(stage) == "STOPPED"
+    assert stopped(stage) == "STOPPED"
 
     assert enos.log == ["stop", "list"]
 
@@ -596,7 +596,7 @@ def test_stop_that_the_status_forbids_fails_with_the_refusal(status, stage, enos
     enos.stops, enos.statuses = [refusal(61152)], [status]
 
     with pytest.raises(PipelineStateError) as caught:
-        stop(stage)
+        stopped(stage)
 
     assert caught.value.code == 61152
     assert enos.log.count("stop") == 1
@@ -606,7 +606,7 @@ def test_stop_refused_although_it_runs_is_asked_again(stage, enos, refusal):
     """61152 although RUNNING may be stopped: it was in between a moment ago."""
     enos.stops, enos.statuses = [refusal(61152), enos.OK], ["RUNNING", "STOPPED"]
 
-    assert stop(stage) == "STOPPED"
+    assert stopped(stage) == "STOPPED"
 
     assert stage.pauses == [5]
 
@@ -616,7 +616,7 @@ def test_stop_refused_although_it_runs_is_asked_again_however_long_the_interval(
 ):
     enos.stops, enos.statuses = [refusal(61152), enos.OK], ["RUNNING", "STOPPED"]
 
-    assert stop(stage, seconds=600, interval=60) == "STOPPED"
+    assert stopped(stage, seconds=600, interval=60) == "STOPPED"
 
 
 @pytest.mark.parametrize("status", ["RUNNING", "PAUSED"])
@@ -624,7 +624,7 @@ def test_refusal_that_contradicts_the_status_is_not_asked_for_ever(status, stage
     enos.stops, enos.statuses = [refusal(61152)], [status]
 
     with pytest.raises(PipelineStateError):
-        stop(stage)
+        stopped(stage)
 
     assert enos.log.count("stop") == 4
     assert stage.elapsed_seconds == 15
@@ -634,7 +634,7 @@ def test_refused_stop_ends_with_the_deadline(stage, enos, refusal):
     enos.stops, enos.statuses = [refusal(61152)], ["RUNNING"]
 
     with pytest.raises(PipelineStateError):
-        stop(stage, seconds=7)
+        stopped(stage, seconds=7)
 
     assert stage.pauses == [5, 2]
 
@@ -643,7 +643,7 @@ def test_refused_stop_ends_with_the_deadline(stage, enos, refusal):
 def test_lost_answer_to_stop_is_looked_up(lost, stage, enos):
     enos.stops, enos.statuses = [lost], ["STOPPED"]
 
-    assert stop(stage) == "STOPPED"
+    assert stopped(stage) == "STOPPED"
 
     assert enos.log.count("stop") == 1
 
@@ -651,7 +651,7 @@ def test_lost_answer_to_stop_is_looked_up(lost, stage, enos):
 def test_stop_whose_answer_was_lost_and_that_did_not_work_is_sent_again(stage, enos):
     enos.stops, enos.statuses = [LOST, enos.OK], ["RUNNING", "STOPPED"]
 
-    assert stop(stage) == "STOPPED"
+    assert stopped(stage) == "STOPPED"
 
     assert enos.log[:3] == ["stop", "list", "stop"]
 
@@ -661,7 +661,7 @@ def test_pipeline_that_is_starting_is_stopped_once_it_runs(stage, enos, refusal)
     enos.stops = [refusal(61152), refusal(61152), enos.OK]
     enos.statuses = ["STARTING", "STARTING", "RUNNING", "STOPPED"]
 
-    assert stop(stage) == "STOPPED"
+    assert stopped(stage) == "STOPPED"
 
     assert enos.log.count("stop") == 3
 
@@ -672,7 +672,7 @@ def test_status_from_before_a_start_does_not_pass_for_a_stop(old, stage, enos, r
     enos.stops = [refusal(61152), refusal(61152), enos.OK]
     enos.statuses = [old, old, "STOPPED"]
 
-    assert stop(stage, started_at=stage.now) == "STOPPED"
+    assert stopped(stage, started_at=stage.now) == "STOPPED"
 
     assert enos.log.count("stop") == 3
 
@@ -681,7 +681,7 @@ def test_stop_that_is_never_answered_ends_with_the_deadline(stage, enos):
     enos.stops, enos.statuses = [LOST], ["RUNNING"]
 
     with pytest.raises((EnOSNoAnswerError, StatusTimeoutError)):
-        stop(stage, seconds=30)
+        stopped(stage, seconds=30)
 
     assert stage.elapsed_seconds <= 31
 
@@ -690,7 +690,7 @@ def test_stop_that_is_accepted_and_never_done_names_its_limit(stage, enos):
     enos.statuses = ["STOPPING"]
 
     with pytest.raises(StatusTimeoutError) as caught:
-        stop(stage, seconds=30)
+        stopped(stage, seconds=30)
 
     assert stage.elapsed_seconds == 30
     assert str(caught.value) == (
@@ -703,14 +703,14 @@ def test_outage_of_a_minute_does_not_end_a_stop(stage, enos):
     enos.statuses = ["STOPPED"]
     stage.server = lambda request: DOWN if stage.elapsed_seconds < 60 else enos(request)
 
-    assert stop(stage, seconds=600) == "STOPPED"
+    assert stopped(stage, seconds=600) == "STOPPED"
 
 
 def test_outage_does_not_stretch_the_time_for_a_stop(stage):
     stage.server = lambda _: DOWN
 
     with pytest.raises(EnOSUnreachableError):
-        stop(stage, seconds=30)
+        stopped(stage, seconds=30)
 
     assert stage.elapsed_seconds <= 30
 
@@ -719,7 +719,7 @@ def test_retry_after_of_a_stop_is_kept(stage, enos):
     enos.stops = [Answer(503, b"", {"retry-after": "20"}), enos.OK]
     enos.statuses = ["RUNNING", "STOPPED"]
 
-    assert stop(stage) == "STOPPED"
+    assert stopped(stage) == "STOPPED"
 
     assert stage.pauses == [20]
 
@@ -735,7 +735,7 @@ def test_retry_after_of_a_stop_does_not_stretch_its_time(stage, enos):
     stage.server = server
 
     with pytest.raises(EnOSServerError):
-        stop(stage, seconds=60)
+        stopped(stage, seconds=60)
 
     # The last stop is sent with the deadline and looked up once more.
     assert sum(stage.pauses) <= 20
@@ -745,7 +745,7 @@ def test_stop_that_failed_inside_enos_is_not_repeated(stage, enos, refusal):
     enos.stops = [refusal(61122)]
 
     with pytest.raises(StopFailedError):
-        stop(stage)
+        stopped(stage)
 
     assert enos.log == ["stop"]
 

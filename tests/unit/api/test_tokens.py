@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from airflow_provider_enos.api import calls, flows, tokens
+from airflow_provider_enos.api import calls, flows, looks, tokens
 from airflow_provider_enos.api.errors import (
     AuthenticationError,
     EnOSError,
@@ -434,7 +434,7 @@ def test_each_request_is_signed_with_its_own_time(stage, enos, settings, cache):
     enos.statuses = [None, "RUNNING"]
 
     stage.run(
-        tokens.signed(shared(flows.find_pipeline("o1", "p-1"), SharedResults()), settings, cache)
+        tokens.signed(shared(looks.find_pipeline("o1", "p-1"), SharedResults()), settings, cache)
     )
 
     stamps = [request.headers["apim-timestamp"] for request in stage.requests if request.signed]
