@@ -26,13 +26,11 @@ class Figures:
     """
 
     started: int
-    asked: int
     makespan: float
     worst_makespan: float
     starts_each: float
     lists: int
     tokens: int
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -82,16 +80,13 @@ class EnOS:
             (max(times) + self.hold - min(times)) / (len(times) * self.hold)
             for times in accepted.values()
         ]
-        asked = len({request["pipeline_id"] for request in sent})
         return Figures(
             started=sum(map(len, accepted.values())),
-            asked=asked,
-            makespan=mean(spans),
-            worst_makespan=max(spans),
-            starts_each=len(sent) / asked,
+            makespan=mean(spans or [0.0]),
+            worst_makespan=max(spans or [0.0]),
+            starts_each=len(sent) / len({request["pipeline_id"] for request in sent} or "-"),
             lists=len(by_operation.get("list", [])),
             tokens=len(by_operation.get("token_get", [])),
-            seconds=max(map(max, accepted.values())) - min(map(min, accepted.values())),
         )
 
 

@@ -1,8 +1,10 @@
 """
-One process that starts pipelines: ``python -m benchmarks.fleet triggers|sync`` with them on stdin.
+One process of a fleet: ``python -m benchmarks.fleet triggers|watchers|sync`` with pipelines on
+stdin.
 
-``triggers`` runs them as a triggerer does, all on one event loop; ``sync`` one after another, as a
-worker. Prints what it took as JSON.
+``triggers`` starts them as a triggerer does, all on one event loop; ``watchers`` waits a minute for
+a status that does not come; ``sync`` starts them one after another, as a worker. Prints what it
+took as JSON.
 """
 
 from __future__ import annotations
@@ -14,41 +16,55 @@ import sys
 import time
 from typing import Any
 
+from airflow.triggers.base import BaseTrigger
+
 from airflow_provider_enos.api import flows
 from airflow_provider_enos.api.start import start
 from airflow_provider_enos.api.start_settings import StartSettings
 from airflow_provider_enos.api.start_values import StartProgress, StartTerms
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
-from airflow_provider_enos.triggers.streaming import StartPipelineTrigger
+from airflow_provider_enos.triggers.streaming import PipelineStatusTrigger, StartPipelineTrigger
 
 CONFLICT_SECONDS = 3 * 3600.0
+POLL_INTERVAL_SECONDS = 5.0
+WATCH_SECONDS = 60.0
 LAG_PROBE_SECONDS = 0.01
 
+#: After it all have come to wait.
+SETTLE_SECONDS = 8.0
 
-async def in_triggers(pairs: list[list[str]]) -> dict[str, Any]:
-    """Start all of them at once."""
-    lags: list[float] = []
-    probe = asyncio.create_task(_probe(lags))
+
+async def in_triggers(triggers: list[BaseTrigger], org_id: str) -> dict[str, Any]:
+    """Run all of them at once."""
     # Modules and certificates are no waiter's cost: have them loaded by a first call.
-    hook = EnOSStreamingHook(org_id=pairs[0][0])
+    hook = EnOSStreamingHook(org_id=org_id)
     await hook.load()
     await hook.run_async(flows.list_pipelines(hook.org_id))
-    before = _resident_bytes()
-    tasks = [asyncio.create_task(_trigger(*pair)) for pair in pairs]
-    await asyncio.sleep(8)  # all have come to wait
+    lags: list[float] = []
+    before, cpu_before = _resident_bytes(), time.process_time()
+    tasks = [asyncio.create_task(_outcome(trigger)) for trigger in triggers]
+    await asyncio.sleep(SETTLE_SECONDS)
+    probe = asyncio.create_task(_probe(lags))
     waiting = _resident_bytes()
     outcomes = await asyncio.gather(*tasks)
     probe.cancel()
     lags.sort()
     return {
         "ok": outcomes.count("success"),
-        "kB_each": (waiting - before) / len(pairs) / 1000,
+        "kB_each": (waiting - before) / len(triggers) / 1000,
         "lag_p99_ms": lags[int(0.99 * len(lags))] * 1000,
+        "cpu_ms_each": (time.process_time() - cpu_before) / len(triggers) * 1000,
     }
 
 
-async def _trigger(org_id: str, pipeline_id: str) -> str:
-    trigger = StartPipelineTrigger(
+async def _outcome(trigger: BaseTrigger) -> str:
+    event = await anext(aiter(trigger.run()))
+    return str(event.payload["status"])
+
+
+def starting(org_id: str, pipeline_id: str) -> BaseTrigger:
+    """Make a trigger that starts a pipeline."""
+    return StartPipelineTrigger(
         pipeline_id=pipeline_id,
         execution_mode=0,
         kafka_rate=1000,
@@ -58,10 +74,21 @@ async def _trigger(org_id: str, pipeline_id: str) -> str:
         wait_for_running=True,
         conflict_timeout_seconds=CONFLICT_SECONDS,
         start_timeout_seconds=600.0,
-        poll_interval_seconds=5.0,
+        poll_interval_seconds=POLL_INTERVAL_SECONDS,
     )
-    event = await anext(trigger.run())
-    return str(event.payload["status"])
+
+
+def watching(org_id: str, pipeline_id: str) -> BaseTrigger:
+    """Make a trigger that waits for a status that does not come."""
+    return PipelineStatusTrigger(
+        pipeline_id=pipeline_id,
+        target_statuses=["STOPPED"],
+        org_id=org_id,
+        enos_conn_id="enos_default",
+        failed_statuses=None,
+        poll_interval_seconds=POLL_INTERVAL_SECONDS,
+        deadline=time.time() + WATCH_SECONDS,
+    )
 
 
 async def _probe(lags: list[float]) -> None:
@@ -91,9 +118,11 @@ def _resident_bytes() -> int:
 def main() -> None:
     """Read the pipelines, start them, say what it took."""
     pairs = json.load(sys.stdin)
-    took = (
-        asyncio.run(in_triggers(pairs)) if sys.argv[1] == "triggers" else one_after_another(pairs)
-    )
+    if sys.argv[1] == "sync":
+        took = one_after_another(pairs)
+    else:
+        make = {"triggers": starting, "watchers": watching}[sys.argv[1]]
+        took = asyncio.run(in_triggers([make(*pair) for pair in pairs], pairs[0][0]))
     usage = resource.getrusage(resource.RUSAGE_SELF)
     took |= {"cpu_seconds": usage.ru_utime + usage.ru_stime, "peak_MB": usage.ru_maxrss / 1000}
     sys.stdout.write(json.dumps(took) + "\n")

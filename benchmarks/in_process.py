@@ -15,27 +15,43 @@ from benchmarks.enos import Figures, as_json, running_enos
 
 @dataclass(frozen=True)
 class Case:
-    """A fleet: so many processes start the pipelines of so many organizations."""
+    """
+    A fleet: so many processes with the pipelines of so many organizations.
+
+    :param kind: ``triggers`` start them, ``watchers`` wait for their status, ``sync`` starts them
+        as workers do.
+    """
 
     organizations: int
     pipelines: int
-    hold: float
+    hold: float = 2.0
     processes: int = 1
     kind: str = "triggers"
     blocking: bool = False
 
     def __str__(self) -> str:
+        if self.kind == "watchers":
+            return f"{self.organizations * self.pipelines} sensors, {self.organizations} org."
+        who = f"{self.processes} {'triggerer' if self.kind == 'triggers' else 'worker'}"
+        who += "s" if self.processes > 1 else ""
         style = ", answered when done" if self.blocking else ""
-        who = f"{self.processes} {'triggerers' if self.kind == 'triggers' else 'workers'}"
-        return f"{who}, {self.organizations} x {self.pipelines} starts of {self.hold:g} s{style}"
+        return (
+            f"{who}, {self.organizations} org. x {self.pipelines} starts of {self.hold:g} s{style}"
+        )
 
 
 CASES = [
-    Case(1, 50, 2.0),
-    Case(1, 50, 2.0, blocking=True),
-    Case(1, 50, 2.0, processes=3),
-    Case(1, 50, 2.0, processes=30, kind="sync"),
-    Case(20, 50, 2.0),
+    Case(1, 50),
+    Case(1, 50, blocking=True),
+    Case(1, 50, processes=3),
+    Case(1, 50, processes=30, kind="sync"),
+    Case(1, 10),
+    Case(10, 10),
+    Case(20, 50),
+    Case(20, 1, kind="watchers"),
+    Case(20, 5, kind="watchers"),
+    Case(20, 50, kind="watchers"),
+    Case(20, 500, kind="watchers"),
 ]
 
 
