@@ -56,6 +56,8 @@ OUTDATED_FACTOR = 3
 STRANGER_FACTOR = 2.2
 #: No single hold is taken for longer.
 MAX_HOLD_SECONDS = 90.0
+#: Nobody is made to wait for longer: a Retry-After of an hour is the most that is obeyed.
+MAX_WAIT_SECONDS = 3600.0
 #: After a sign of strangers, so many starts of ours count with them.
 STRANGER_STARTS = 3
 
@@ -121,6 +123,11 @@ class Pacing:
     luck: float = 0.5
 
     # ------------------------------------------------------------------ what happens
+
+    def resume(self, now: float) -> None:
+        """Go on now; where the clock was put back meanwhile, only the holds are still true."""
+        if (self.accepted_at or 0.0) > now or self.ask_at > now + MAX_WAIT_SECONDS:
+            self.__init__(holds=self.holds, luck=self.luck)  # type: ignore[misc]
 
     def accepted_start(self, sent_at: float, pipeline_id: str) -> None:
         """EnOS has accepted a request of ours."""

@@ -28,8 +28,13 @@ LEAST_WAIT_SECONDS = 1.0
 #: A look at the list that ends so shortly before the next request brings nothing forward.
 LEAST_USE_OF_A_LOOK_SECONDS = 0.25
 
-#: After a start without a usable answer, nobody in the queue sends one for this long.
+#: After a start without a usable answer, nobody in the queue sends one for this long, nor before
+#: ``Retry-After`` is over, within reason: it may be the trouble of one pipeline alone.
 TROUBLE_PAUSE_SECONDS = 0.5
+LONGEST_TROUBLE_PAUSE_SECONDS = 60.0
+
+#: A pause that the reader of the log would wonder about.
+LONG_PAUSE_SECONDS = 5.0
 
 
 class StartTurn:
@@ -80,8 +85,15 @@ class StartTurn:
         yield Wait(place.turn, max(self._terms.acceptance_deadline - now, LEAST_WAIT_SECONDS))
         if not place.turn.done():
             raise self._too_late((yield Now()), self._queue.before(place))
-        self._looked_at = yield Now()
-        return place.turn.result()
+        pacing = place.turn.result()
+        self._looked_at = now = yield Now()
+        pacing.resume(now)
+        if pacing.ask_at > now + LONG_PAUSE_SECONDS:
+            yield Log(
+                "It is the turn of pipeline %s; EnOS is asked in %.0f s, when it may be free.",
+                (self._pipeline_id, pacing.ask_at - now),
+            )
+        return pacing
 
     def _is_accepted(self, call: Call[None], pacing: Pacing) -> Flow[bool]:
         """Send the start once, when it is time to."""
@@ -103,7 +115,8 @@ class StartTurn:
         except EnOSError as error:
             if error.transient:
                 now = yield Now()
-                pacing.hold_off(now + max(error.retry_after_seconds or 0, TROUBLE_PAUSE_SECONDS))
+                pause = max(error.retry_after_seconds or 0, TROUBLE_PAUSE_SECONDS)
+                pacing.hold_off(now + min(pause, LONGEST_TROUBLE_PAUSE_SECONDS))
             raise
         self._progress.accepted_at = yield Now()
         pacing.accepted_start(sent_at, self._pipeline_id)

@@ -198,6 +198,26 @@ def test_list_is_looked_at_more_often_only_among_strangers():
     assert Pacing(holds=[0.5], stranger_starts=1).look_interval_seconds(5.0) == 1.0
 
 
+def test_clock_that_was_put_back_makes_nobody_wait():
+    pacing = Pacing()
+    started(pacing, 3.0, starts=4)
+    holds = list(pacing.holds)
+
+    pacing.resume(T - 86_400)
+
+    assert pacing == Pacing(holds=holds)
+
+
+def test_turn_that_goes_on_a_little_later_changes_nothing():
+    pacing = Pacing()
+    at = started(pacing, 3.0, starts=4)
+    before = pacing.to_payload()
+
+    pacing.resume(at + 1)
+
+    assert pacing.to_payload() == before
+
+
 def test_it_travels_whole():
     pacing = Pacing()
     started(pacing, 3.0, starts=4)

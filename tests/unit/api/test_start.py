@@ -133,6 +133,28 @@ def test_pipeline_that_turns_running_brings_the_next_start_forward(stage, enos, 
     assert 0 <= moments["asked"] - moments["over"] <= HINT_SPREAD * UNKNOWN_HOLD_SECONDS
 
 
+def test_long_pause_before_the_turn_is_used_is_explained(stage, enos, flow, queue):
+    place = queue.enter()
+    place.turn.result().hold_off(stage.now + 20)
+    queue.leave(place)
+
+    stage.run(flow())
+
+    assert stage.lines[0] == (
+        "It is the turn of pipeline p-1; EnOS is asked in 20 s, when it may be free."
+    )
+    assert stage.pauses == [20]
+
+
+def test_trouble_of_one_pipeline_does_not_stop_the_queue_for_an_hour(stage, enos, flow, queue):
+    enos.starts, enos.statuses = [Answer(503, b"", {"retry-after": "3600"})], ["STOPPED"]
+
+    with pytest.raises(EnOSServerError):
+        stage.run(flow())
+
+    assert queue.enter().turn.result().ask_at <= stage.now + 60
+
+
 def test_list_that_fails_while_we_queue_up_fails_nothing(stage, enos, flow):
     enos.starts = [CONFLICT] * 8 + [enos.OK]
     enos.statuses = [Answer(403, b""), "RUNNING"]
