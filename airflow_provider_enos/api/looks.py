@@ -48,7 +48,8 @@ class Look:
 
         Counted from the list, so that all who have seen the same one look together again.
         """
-        return max(min(self.begun_at + interval_seconds, deadline) - now, 0.0)
+        pause = min(self.begun_at + interval_seconds, deadline) - now
+        return min(max(pause, 0.0), interval_seconds)  # also where the clock was put back
 
 
 def see_page(

@@ -8,6 +8,7 @@ not depend on how many they are.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Generator, Hashable
 from concurrent.futures import Future
@@ -20,12 +21,24 @@ from airflow_provider_enos.api.transport import Flow, Now, Share, Shared, Step, 
 
 T = TypeVar("T")
 
+#: How old a failure may be that is taken for one's own.
+FAILURE_MAX_AGE_SECONDS = 1.0
+
+#: Threads read the clock one after another.
+CLOCK_TOLERANCE_SECONDS = 1.0
+
 
 @dataclass(slots=True)
 class _Run:
     begun_at: float
     #: ``None`` instead of a result: whoever ran it was killed.
     done: Future[Shared[Any] | None] = field(default_factory=Future)
+
+    def fits(self, asked_at: float, now: float, max_age_seconds: float) -> bool:
+        """Whether its result is new enough; one from the future is of before a clock's change."""
+        if self.is_over and self.done.exception() is not None:
+            max_age_seconds = min(max_age_seconds, FAILURE_MAX_AGE_SECONDS)
+        return asked_at - max_age_seconds <= self.begun_at <= now + CLOCK_TOLERANCE_SECONDS
 
     @property
     def is_over(self) -> bool:
@@ -55,14 +68,14 @@ class SharedResults:
         """
         Return somebody's result, or run the flow for all who want it.
 
-        Failures are shared too: they say as much about the next moment as a success.
+        Failures are shared too, but not for long: who tries again wants to know anew.
         """
         asked_at = yield Now()
         while True:
             now = yield Now()
             with self._lock:
                 run = self._runs.get(step.key)
-                fits = run is not None and run.begun_at >= asked_at - step.max_age_seconds
+                fits = run is not None and run.fits(asked_at, now, step.max_age_seconds)
                 is_mine = run is None or (run.is_over and not (fits and run.has_result))
                 if run is None or is_mine:
                     run = self._runs[step.key] = _Run(now)
@@ -89,6 +102,8 @@ class SharedResults:
 
 _results: dict[tuple[str, str, str], SharedResults] = {}
 _results_lock = threading.Lock()
+# A forked process has none of the threads that would finish what its parent has begun.
+os.register_at_fork(after_in_child=_results.clear)
 
 
 def results_for(settings: EnOSSettings) -> SharedResults:

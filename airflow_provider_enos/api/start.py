@@ -31,6 +31,9 @@ from airflow_provider_enos.api.start_values import Outcome, StartProgress, Start
 from airflow_provider_enos.api.transport import Flow, Log, Now, Sleep
 from airflow_provider_enos.api.turn import StartTurn
 
+#: Longer than a request may take: trouble that comes later is new trouble.
+CALM_SECONDS = 60.0
+
 
 def start(
     org_id: str,
@@ -148,6 +151,7 @@ class _Refusals:
         self._conflicts = 0
         self._trouble_pauses: Iterator[float] = flows.full_jitter()
         self._troubled_since: float | None = None
+        self._paused_until = 0.0
 
     def after(self, error: EnOSError) -> Flow[PipelineStatus | None]:
         """Return the status that makes another start needless, or ``None`` to send one."""
@@ -190,7 +194,8 @@ class _Refusals:
     def _after_trouble(self, error: EnOSError) -> Flow[None]:
         """Pause, or give up when the trouble has lasted too long."""
         now = yield Now()
-        if self._troubled_since is None:
+        if self._troubled_since is None or now > self._paused_until + CALM_SECONDS:
+            # Not the same trouble: in between it was in the queue, or somebody's start was.
             self._troubled_since = now
             self._trouble_pauses = flows.full_jitter()
         patience_end = self._troubled_since + flows.WAIT_PATIENCE.seconds
@@ -199,6 +204,7 @@ class _Refusals:
         if pause >= left:
             raise error
         yield Log("%s Trying again in %.1f s, giving up in %.0f s.", (error, pause, left))
+        self._paused_until = now + pause
         yield Sleep(pause)
 
     def _status(self) -> Flow[PipelineStatus]:

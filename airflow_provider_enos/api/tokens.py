@@ -6,6 +6,7 @@ Access tokens: fetched by one caller at a time, renewed early, kept in memory on
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 from collections.abc import Generator
@@ -152,6 +153,8 @@ def _ask(settings: EnOSSettings, refresh: str | None) -> Flow[_Held]:
 
 _caches: dict[tuple[str, str, str], TokenCache] = {}
 _caches_lock = threading.Lock()
+# A forked process has none of the threads that would finish what its parent has begun.
+os.register_at_fork(after_in_child=_caches.clear)
 
 
 def cache_for(settings: EnOSSettings) -> TokenCache:

@@ -187,6 +187,10 @@ async def run_async(flow: Flow[T], io: AsyncIO) -> T:
                 step = flow.throw(error)
             else:
                 step = flow.send(result)
+    except EnOSError:
+        if cancelled:
+            raise cancelled from None
+        raise
     except StopIteration as done:
         if cancelled:
             raise cancelled from None

@@ -7,7 +7,10 @@ else happens to it, others do not wait for: it leaves the queue.
 
 from __future__ import annotations
 
+import contextlib
+
 from airflow_provider_enos.api import flows, looks
+from airflow_provider_enos.api.calls import PipelinePage
 from airflow_provider_enos.api.errors import (
     ConflictTimeoutError,
     EnOSError,
@@ -17,7 +20,7 @@ from airflow_provider_enos.api.messages import Call
 from airflow_provider_enos.api.pacing import Pacing
 from airflow_provider_enos.api.queue import Place, StartQueue
 from airflow_provider_enos.api.start_values import StartProgress, StartTerms
-from airflow_provider_enos.api.transport import Flow, Log, Now, Sleep, Wait
+from airflow_provider_enos.api.transport import Flow, Log, Now, Shared, Sleep, Wait
 
 #: Somebody else in the organization is starting a pipeline.
 START_IN_PROGRESS_CODE = 61121
@@ -57,6 +60,7 @@ class StartTurn:
         #: Of its place in the queue, which it has again after trouble of its own.
         self._number: int | None = None
         self._looked_at = 0.0
+        self._look_seconds = 0.0
         self._statuses: dict[str, str] = {}
 
     def start(self, call: Call[None]) -> Flow[None]:
@@ -88,6 +92,7 @@ class StartTurn:
         pacing = place.turn.result()
         self._looked_at = now = yield Now()
         pacing.resume(now)
+        self._look_seconds = 0.0
         if pacing.ask_at > now + LONG_PAUSE_SECONDS:
             yield Log(
                 "It is the turn of pipeline %s; EnOS is asked in %.0f s, when it may be free.",
@@ -127,12 +132,16 @@ class StartTurn:
         interval = self._terms.poll_interval_seconds
         while True:
             now = yield Now()
+            pacing.resume(now)
+            self._looked_at = min(self._looked_at, now)
             due = min(pacing.ask_at, max(self._terms.acceptance_deadline, now))
             look_at = self._looked_at + pacing.look_interval_seconds(interval)
             if due <= now:
                 return
             is_fixed = due <= pacing.not_before
-            if is_fixed or due < look_at + LEAST_USE_OF_A_LOOK_SECONDS:
+            # A slow list must not make the start late.
+            look_seconds = max(self._look_seconds, LEAST_USE_OF_A_LOOK_SECONDS)
+            if is_fixed or due < look_at + look_seconds:
                 yield Sleep(due - now)
             elif look_at > now:
                 yield Sleep(look_at - now)
@@ -140,13 +149,15 @@ class StartTurn:
                 yield from self._look(pacing, interval)
 
     def _look(self, pacing: Pacing, interval_seconds: float) -> Flow[None]:
-        self._looked_at = yield Now()
+        begun = self._looked_at = yield Now()
         max_age = interval_seconds * looks.SHARED_AGE
-        try:
+        seen: Shared[PipelinePage] | None = None
+        with contextlib.suppress(EnOSError):  # nothing depends on it
             seen = yield from looks.see_page(self._org_id, max_age_seconds=max_age)
-        except EnOSError:
-            return  # nothing depends on it
         now = yield Now()
+        self._look_seconds = now - begun
+        if seen is None:
+            return
         for pipeline in seen.value.pipelines:
             status_before = self._statuses.get(pipeline.pipeline_id, "RUNNING")
             is_last_of_ours = pipeline.pipeline_id in pacing.accepted[-1:]

@@ -130,7 +130,8 @@ def watch(org_id: str, pipeline_id: str, rule: StatusRule, plan: PollPlan) -> Fl
         now = yield Now()
         if now >= plan.deadline:
             raise StatusTimeoutError(f"pipeline {pipeline_id} is still {seen or 'unknown'}.")
-        yield Sleep(max(min(looked_at + pause, plan.deadline) - now, 0.0))
+        rest = min(looked_at + pause, plan.deadline) - now
+        yield Sleep(min(max(rest, 0.0), pause))  # also where the clock was put back
         max_age = pause * looks.SHARED_AGE
     raise AssertionError("unreachable")
 

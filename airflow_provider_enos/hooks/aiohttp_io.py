@@ -50,10 +50,10 @@ class AiohttpIO:
     async def __aenter__(self) -> Self:
         # Loading certificates takes tens of milliseconds, too long for an event loop.
         self._network = await asyncio.to_thread(Network.of, self._settings)
-        sessions = _sessions.setdefault(asyncio.get_running_loop(), {})
-        if self._network not in sessions:
-            sessions[self._network] = _Used(_session(self._network))
-        self._used = sessions[self._network]
+        self._sessions = _sessions.setdefault(asyncio.get_running_loop(), {})
+        if self._network not in self._sessions:
+            self._sessions[self._network] = _Used(_session(self._network))
+        self._used = self._sessions[self._network]
         self._used.by += 1
         self._session = self._used.session
         return self
@@ -61,7 +61,9 @@ class AiohttpIO:
     async def __aexit__(self, *_: object) -> None:
         self._used.by -= 1
         if not self._used.by:
-            del _sessions[asyncio.get_running_loop()][self._network]
+            # Perhaps on another loop: the garbage collector ends flows where it runs.
+            if self._sessions.get(self._network) is self._used:
+                del self._sessions[self._network]
             await self._session.close()
 
     async def send(self, request: Request) -> Answer:

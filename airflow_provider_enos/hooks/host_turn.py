@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_enos.api.queue import StartQueue
+from airflow_provider_enos.api.queue import OwnTurn, SharedTurn, StartQueue
 
 #: Far more than is ever written.
 _MAX_BYTES = 65_536
@@ -37,16 +37,24 @@ class FileTurn:
         self._path = path
         self._file: int | None = None
         self._known: object = None
+        self._owner = os.getpid()
 
     def claim(self, on_turn: Callable[[object], None]) -> None:
         """Wait for the lock in a thread: the kernel offers no other way to be woken by it."""
-        threading.Thread(target=self._claim, args=[on_turn], name="enos-turn", daemon=True).start()
+        thread = threading.Thread(target=self._claim, args=[on_turn], name="enos-turn", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads
+            self._queue_alone(error, on_turn)
 
     def give_back(self, known: dict[str, Any]) -> None:
         """Write down what is known and free the lock."""
         self._known = known
         file, self._file = self._file, None
         if file is None:
+            return
+        if self._owner != os.getpid():
+            os.close(file)  # forked meanwhile: the turn is still the parent's
             return
         try:
             os.pwrite(file, text := json.dumps(known).encode(), 0)
@@ -60,12 +68,16 @@ class FileTurn:
     def _claim(self, on_turn: Callable[[object], None]) -> None:
         try:
             _make_private(self._path.parent)
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._file = os.open(self._path, flags, 0o600)
-            fcntl.flock(self._file, fcntl.LOCK_EX)
+            self._file = _locked(self._path)
             self._known = _parsed(os.pread(self._file, _MAX_BYTES, 0))
         except OSError as error:
-            log.warning("Starts queue up in this process only, not on this host: %s", error)
+            self._queue_alone(error, on_turn)
+        else:
+            self._owner = os.getpid()
+            on_turn(self._known)
+
+    def _queue_alone(self, error: Exception, on_turn: Callable[[object], None]) -> None:
+        log.warning("Starts queue up in this process only, not on this host: %s", error)
         on_turn(self._known)
 
 
@@ -73,9 +85,7 @@ def queue_for(gateway_url: str, org_id: str) -> StartQueue:
     """Return the process's queue for the starts of an organization."""
     with _queues_lock:
         if (gateway_url, org_id) not in _queues:
-            name = hashlib.sha256(f"{gateway_url}\n{org_id}".encode()).hexdigest()
-            folder = Path(tempfile.gettempdir(), f"airflow-provider-enos-{os.getuid()}")
-            _queues[gateway_url, org_id] = StartQueue(FileTurn(folder / f"{name}.json"))
+            _queues[gateway_url, org_id] = StartQueue(_turn_for(gateway_url, org_id))
         return _queues[gateway_url, org_id]
 
 
@@ -83,6 +93,32 @@ _queues: dict[tuple[str, str], StartQueue] = {}
 _queues_lock = threading.Lock()
 # A forked process has none of the threads that its parent's places wait for.
 os.register_at_fork(after_in_child=_queues.clear)
+
+
+def _turn_for(gateway_url: str, org_id: str) -> SharedTurn:
+    name = hashlib.sha256(f"{gateway_url}\n{org_id}".encode()).hexdigest()
+    try:
+        folder = Path(tempfile.gettempdir(), f"airflow-provider-enos-{os.getuid()}")
+    except OSError as error:
+        log.warning("Starts queue up in this process only, not on this host: %s", error)
+        return OwnTurn()
+    return FileTurn(folder / f"{name}.json")
+
+
+def _locked(path: Path) -> int:
+    """Open and lock a file, anew if it was removed meanwhile: temporary folders are cleaned up."""
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if os.fstat(file).st_ino == os.stat(path).st_ino:
+                return file
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)
 
 
 def _make_private(folder: Path) -> None:

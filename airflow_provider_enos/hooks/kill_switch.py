@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -23,12 +22,14 @@ class KillSwitch:
 
     def __init__(self) -> None:
         self._pulled = False
-        self._wake: SimpleQueue[None] = SimpleQueue()
+        # One for each that rests: several threads may share a hook.
+        self._wakes: list[SimpleQueue[None]] = []
 
     def pull(self) -> None:
         """End the flow."""
         self._pulled = True
-        self._wake.put(None)
+        for wake in tuple(self._wakes):
+            wake.put(None)
 
     def check(self) -> None:
         """Raise :class:`TaskKilledError` once the switch was pulled."""
@@ -37,17 +38,23 @@ class KillSwitch:
 
     def sleep(self, seconds: float) -> None:
         """Sleep, unless and until the switch is pulled."""
-        self._rest(seconds, lambda: False)
+        self._rest(seconds, None)
 
     def wait(self, future: Future[Any], seconds: float | None) -> None:
         """Wait until the future is done, for so many seconds at most, or the switch is pulled."""
-        future.add_done_callback(lambda _: self._wake.put(None))
-        self._rest(float("inf") if seconds is None else seconds, future.done)
+        self._rest(float("inf") if seconds is None else seconds, future)
 
-    def _rest(self, seconds: float, is_over: Callable[[], bool]) -> None:
+    def _rest(self, seconds: float, future: Future[Any] | None) -> None:
         end = time.monotonic() + seconds
-        self.check()
-        while not is_over() and (left := end - time.monotonic()) > 0:
-            with contextlib.suppress(Empty):
-                self._wake.get(timeout=min(left, threading.TIMEOUT_MAX))
+        wake: SimpleQueue[None] = SimpleQueue()
+        self._wakes.append(wake)
+        try:
             self.check()
+            if future is not None:
+                future.add_done_callback(lambda _: wake.put(None))
+            while not (future and future.done()) and (left := end - time.monotonic()) > 0:
+                with contextlib.suppress(Empty):
+                    wake.get(timeout=min(left, threading.TIMEOUT_MAX))
+                self.check()
+        finally:
+            self._wakes.remove(wake)

@@ -192,21 +192,24 @@ class StartPipelineTrigger(_EnOSTrigger):
             await asyncio.shield(task)
 
     async def _stop(self, started_at: float) -> None:
-        # After a clear, the next try is under way and adopts the pipeline; and Airflow 3.3 may call
-        # on_kill when it only moves the trigger. In both cases the task is not at its end.
-        if await self._task_state() not in _ENDED:
-            self.log.info("Pipeline %s is left to the task's next try.", self.pipeline_id)
-            return
-        hook = (await self._hook()).apart(KILL_REQUEST_TIMEOUT_SECONDS)
-        await hook.run_async(
-            undo(
-                hook.org_id,
-                parse_id(self.pipeline_id, "pipeline_id"),
-                started_at=started_at,
-                seconds=KILL_SECONDS,
-                poll_interval_seconds=KILL_POLL_SECONDS,
+        try:
+            # After a clear, the next try is under way and adopts the pipeline; and Airflow 3.3 may
+            # call on_kill when it only moves the trigger. In both cases the task is not at its end.
+            if await self._task_state() not in _ENDED:
+                self.log.info("Pipeline %s is left to the task's next try.", self.pipeline_id)
+                return
+            hook = (await self._hook()).apart(KILL_REQUEST_TIMEOUT_SECONDS)
+            await hook.run_async(
+                undo(
+                    hook.org_id,
+                    parse_id(self.pipeline_id, "pipeline_id"),
+                    started_at=started_at,
+                    seconds=KILL_SECONDS,
+                    poll_interval_seconds=KILL_POLL_SECONDS,
+                )
             )
-        )
+        except Exception as error:  # it runs on its own: nobody else would tell
+            self.log.warning("Pipeline %s may still be running: %s", self.pipeline_id, error)
 
     async def _task_state(self) -> str | None:
         from airflow.sdk.execution_time.task_runner import (  # noqa: PLC0415 - triggerer only

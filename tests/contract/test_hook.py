@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 import requests
@@ -235,3 +236,15 @@ def test_cancelled_flow_sends_nothing_more(emulator):
     asyncio.run(look_and_cancel())
 
     assert len(emulator.requests_for("list")) == 1
+
+
+def test_threads_that_share_a_hook_wake_each_for_its_own():
+    """What one waits for is no concern of the other's sleep."""
+    switch, futures = KillSwitch(), [Future() for _ in range(20)]
+    with ThreadPoolExecutor(len(futures)) as pool:
+        waits = [pool.submit(switch.wait, future, None) for future in futures]
+        for future in futures:
+            future.set_result(None)
+
+        for wait in waits:
+            wait.result(timeout=10)

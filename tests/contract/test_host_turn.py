@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -151,6 +152,59 @@ def test_link_in_place_of_the_file_is_not_followed(path, tmp_path, caplog):
     taken(StartQueue(FileTurn(path)))
 
     assert not (tmp_path / "of-somebody-else").exists()
+
+
+def test_process_without_threads_to_spare_queues_alone(path, monkeypatch, caplog):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    known = taken(StartQueue(FileTurn(path)))
+
+    assert known.accepted == ["p-1"]
+    assert "can't start new thread" in caplog.text
+
+
+def test_process_without_a_temporary_folder_queues_alone(monkeypatch, caplog):
+    def refuse():
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", refuse)
+
+    assert taken(queue_for("https://no-folder.invalid", "o1")).accepted == ["p-1"]
+    assert "No usable temporary directory" in caplog.text
+
+
+def test_file_that_is_cleaned_away_while_others_wait_lets_in_one_at_a_time(path, keeper):
+    second = StartQueue(FileTurn(path))
+    place = second.enter()
+    path.unlink()
+    third = StartQueue(FileTurn(path)).enter()
+    third.turn.result(timeout=5)  # a new file: it cannot know of the old one
+
+    keeper.kill()
+
+    with pytest.raises(TimeoutError):
+        place.turn.result(timeout=0.2)
+
+
+def test_forked_process_does_not_give_back_its_parents_turn(path):
+    parents = StartQueue(FileTurn(path))
+    place = parents.enter()
+    place.turn.result(timeout=5)
+    other = StartQueue(FileTurn(path)).enter()
+
+    child = os.fork()
+    if child == 0:
+        parents.leave(place)
+        os._exit(0)
+    os.waitpid(child, 0)
+
+    with pytest.raises(TimeoutError):
+        other.turn.result(timeout=0.2)
+    parents.leave(place)
+    assert other.turn.result(timeout=5) == Pacing()
 
 
 def test_every_organization_of_every_gateway_has_a_queue_of_its_own():

@@ -151,3 +151,37 @@ async def test_who_waits_may_be_killed_without_harm_to_the_others(begin, gate):
     gate.open()
 
     assert (await first).value == 1
+
+
+def failing_at_first(stage):
+    """A list that fails once; stage.requests counts."""
+    answers = iter([EnOSUnreachableError("down", during="list")])
+    stage.server = lambda _: next(answers, {"code": 0})
+
+
+def look():
+    yield Send(LIST)
+    return "listed"
+
+
+def test_failure_is_not_served_to_who_tries_again(stage, results):
+    """A sensor that looks every ten minutes must not fail for one 503."""
+    failing_at_first(stage)
+    with pytest.raises(EnOSUnreachableError):
+        stage.run(results.share(Share("o1", look, 300.0)))
+
+    stage.now += 2
+
+    assert stage.run(results.share(Share("o1", look, 300.0))).value == "listed"
+    assert len(stage.requests) == 2
+
+
+@pytest.mark.parametrize("max_age", [0.0, 300.0])
+def test_list_from_before_the_clock_was_put_back_is_not_taken(stage, results, max_age):
+    stage.server = lambda _: {"code": 0}
+    stage.run(results.share(Share("o1", look, max_age)))
+
+    stage.now -= 600
+    stage.run(results.share(Share("o1", look, max_age)))
+
+    assert len(stage.requests) == 2

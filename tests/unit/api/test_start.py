@@ -29,6 +29,7 @@ from airflow_provider_enos.api.queue import OwnTurn, StartQueue
 from airflow_provider_enos.api.start import start
 from airflow_provider_enos.api.start_values import Outcome, StartProgress, StartResult, StartTerms
 from airflow_provider_enos.api.tokens import TokenCache
+from airflow_provider_enos.api.transport import Sleep
 
 DOWN = EnOSUnreachableError("connection refused")
 LOST = EnOSNoAnswerError("no answer")
@@ -153,6 +154,54 @@ def test_trouble_of_one_pipeline_does_not_stop_the_queue_for_an_hour(stage, enos
         stage.run(flow())
 
     assert queue.enter().turn.result().ask_at <= stage.now + 60
+
+
+def test_two_short_troubles_far_apart_are_no_long_one(stage, enos, flow):
+    """Between them it may have queued up for half an hour."""
+    enos.starts, enos.statuses = [DOWN, DOWN, enos.OK], ["RUNNING"]
+
+    def server(request):
+        if request.method == "POST" and len(enos.log) == 1:
+            stage.now += 400
+        return enos(request)
+
+    stage.server = server
+
+    assert stage.run(flow()).attempts == 3
+
+
+def test_clock_that_is_put_back_while_it_waits_does_not_prolong_the_wait(stage, enos, flow, queue):
+    place = queue.enter()
+    place.turn.result().holds = [60.0] * 8
+    place.turn.result().accepted_start(stage.now, "p-0")
+    queue.leave(place)
+    course = stage.begin(flow())
+    course.go_to(Sleep)
+
+    stage.now -= 3600
+    course.finish()
+
+    assert stage.now <= stage.START - 3600 + 120
+
+
+def test_slow_list_does_not_make_the_start_late(stage, enos, flow, queue):
+    place = queue.enter()
+    place.turn.result().holds = [60.0] * 8
+    place.turn.result().accepted_start(stage.now, "p-0")
+    queue.leave(place)
+    sent = []
+
+    def server(request):
+        if request.method == "POST":
+            sent.append(stage.now - stage.START)
+        else:
+            stage.now += 7
+        return enos(request)
+
+    stage.server = server
+    stage.run(flow(wait_for_running=False))
+
+    assert sent[0] == pytest.approx(60, abs=1)
 
 
 def test_list_that_fails_while_we_queue_up_fails_nothing(stage, enos, flow):

@@ -300,3 +300,24 @@ async def test_cancelling_one_who_waits_does_not_cancel_what_others_wait_for():
 
     assert await second == "done"
     assert first.cancelled()
+
+
+async def test_cancellation_is_not_lost_when_the_write_that_was_waited_for_fails():
+    answered = asyncio.Event()
+
+    class Slow(AsyncFake):
+        async def send(self, request):
+            await answered.wait()
+            raise EnOSUnreachableError("refused")
+
+    def flow():
+        yield Send(REQUEST)
+
+    task = asyncio.create_task(run_async(flow(), Slow()))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(0)
+    answered.set()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
