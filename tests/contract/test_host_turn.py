@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import FIRST_COMPLETED, wait
 
 import pytest
 
@@ -177,16 +178,17 @@ def test_process_without_a_temporary_folder_queues_alone(monkeypatch, caplog):
 
 
 def test_file_that_is_cleaned_away_while_others_wait_lets_in_one_at_a_time(path, keeper):
-    second = StartQueue(FileTurn(path))
-    place = second.enter()
+    waiting = StartQueue(FileTurn(path)).enter()
     path.unlink()
-    third = StartQueue(FileTurn(path)).enter()
-    third.turn.result(timeout=5)  # a new file: it cannot know of the old one
+    later = StartQueue(FileTurn(path)).enter()
+    turns = [waiting.turn, later.turn]
+    wait(turns, timeout=5, return_when=FIRST_COMPLETED)  # of a new file, beside the keeper's
 
     keeper.kill()
+    keeper.wait()
+    wait(turns, timeout=0.3)
 
-    with pytest.raises(TimeoutError):
-        place.turn.result(timeout=0.2)
+    assert [turn.done() for turn in turns].count(True) == 1
 
 
 def test_forked_process_does_not_give_back_its_parents_turn(path):
