@@ -1,5 +1,7 @@
 """One turn for the processes of a host; real processes, and one of them is killed."""
 
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -189,6 +191,34 @@ def test_file_that_is_cleaned_away_while_others_wait_lets_in_one_at_a_time(path,
     wait(turns, timeout=0.3)
 
     assert [turn.done() for turn in turns].count(True) == 1
+
+
+def test_file_that_is_gone_once_it_is_locked_is_made_anew(path, monkeypatch):
+    real, calls = fcntl.flock, []
+
+    def lock_and_clean_up(file, operation):
+        real(file, operation)
+        calls.append(operation)
+        if len(calls) == 1:
+            path.unlink()
+
+    monkeypatch.setattr(fcntl, "flock", lock_and_clean_up)
+
+    place = StartQueue(FileTurn(path)).enter()
+    place.turn.result(timeout=5)
+
+    assert path.exists()
+    assert calls == [fcntl.LOCK_EX] * 2
+
+
+def test_full_disk_costs_the_knowledge_and_not_the_turn(path, monkeypatch, caplog):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", refuse)
+
+    assert taken(StartQueue(FileTurn(path))) == Pacing()
+    assert "No space left on device" in caplog.text
 
 
 def test_forked_process_does_not_give_back_its_parents_turn(path):
