@@ -42,6 +42,15 @@ class EnOSSettings:
     proxy: str | None = field(default=None, repr=False)
     request_timeout_seconds: float = DEFAULT_REQUEST_TIMEOUT_SECONDS
 
+    @property
+    def application(self) -> tuple[str, str, str]:
+        """
+        What tells one application at one gateway from another, within a process.
+
+        The secret belongs to it: a corrected one must not be answered from what a wrong one left.
+        """
+        return self.gateway_url, self.access_key, self.secret_key
+
     @classmethod
     def from_connection(
         cls,

@@ -8,7 +8,6 @@ not depend on how many they are.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Generator, Hashable
 from concurrent.futures import Future
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from airflow_provider_enos.api.errors import EnOSError
+from airflow_provider_enos.api.registry import Registry
 from airflow_provider_enos.api.settings import EnOSSettings
 from airflow_provider_enos.api.transport import Flow, Now, Share, Shared, Step, Wait, translated
 
@@ -100,17 +100,12 @@ class SharedResults:
         return found
 
 
-_results: dict[tuple[str, str, str], SharedResults] = {}
-_results_lock = threading.Lock()
-# A forked process has none of the threads that would finish what its parent has begun.
-os.register_at_fork(after_in_child=_results.clear)
+_results: Registry[tuple[str, str, str], SharedResults] = Registry(lambda _: SharedResults())
 
 
 def results_for(settings: EnOSSettings) -> SharedResults:
     """Return what the flows of this process share for this gateway and application."""
-    key = (settings.gateway_url, settings.access_key, settings.secret_key)
-    with _results_lock:
-        return _results.setdefault(key, SharedResults())
+    return _results.get(settings.application)
 
 
 def shared(flow: Flow[T], results: SharedResults) -> Generator[Step, Any, T]:

@@ -6,7 +6,6 @@ Access tokens: fetched by one caller at a time, renewed early, kept in memory on
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 from collections.abc import Generator
@@ -22,6 +21,7 @@ from airflow_provider_enos.api.errors import (
     RepeatedRequestError,
 )
 from airflow_provider_enos.api.messages import Answer, Call, Request, read_data, token_was_rejected
+from airflow_provider_enos.api.registry import Registry
 from airflow_provider_enos.api.settings import EnOSSettings
 from airflow_provider_enos.api.signing import signed_headers
 from airflow_provider_enos.api.transport import Flow, Now, Send, Sleep, Step, Wait, translated
@@ -151,18 +151,12 @@ def _ask(settings: EnOSSettings, refresh: str | None) -> Flow[_Held]:
     raise AssertionError("unreachable")
 
 
-_caches: dict[tuple[str, str, str], TokenCache] = {}
-_caches_lock = threading.Lock()
-# A forked process has none of the threads that would finish what its parent has begun.
-os.register_at_fork(after_in_child=_caches.clear)
+_caches: Registry[tuple[str, str, str], TokenCache] = Registry(lambda _: TokenCache())
 
 
 def cache_for(settings: EnOSSettings) -> TokenCache:
     """Return the process's cache for this gateway and application."""
-    # The secret belongs to the key: a corrected one must not be answered from the cache.
-    key = (settings.gateway_url, settings.access_key, settings.secret_key)
-    with _caches_lock:
-        return _caches.setdefault(key, TokenCache())
+    return _caches.get(settings.application)
 
 
 def signed(flow: Flow[T], settings: EnOSSettings, cache: TokenCache) -> Generator[Step, Any, T]:

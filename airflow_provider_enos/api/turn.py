@@ -22,9 +22,6 @@ from airflow_provider_enos.api.queue import Place, StartQueue
 from airflow_provider_enos.api.start_values import StartProgress, StartTerms
 from airflow_provider_enos.api.transport import Flow, Log, Now, Shared, Sleep, Wait
 
-#: Somebody else in the organization is starting a pipeline.
-START_IN_PROGRESS_CODE = 61121
-
 #: A turn that is free is had within a moment, so that one attempt is made whatever the budget.
 LEAST_WAIT_SECONDS = 1.0
 
@@ -83,12 +80,12 @@ class StartTurn:
         now = yield Now()
         if before := self._queue.before(place):
             yield Log(
-                "Pipeline %s queues up: %d starts of this process come first.",
-                (self._pipeline_id, before),
+                "Pipeline %s queues up, as number %d of this process.",
+                (self._pipeline_id, before + 1),
             )
         yield Wait(place.turn, max(self._terms.acceptance_deadline - now, LEAST_WAIT_SECONDS))
         if not place.turn.done():
-            raise self._too_late((yield Now()), self._queue.before(place))
+            raise self._queued_too_long(place, (yield Now()))
         pacing = place.turn.result()
         self._looked_at = now = yield Now()
         pacing.resume(now)
@@ -114,7 +111,7 @@ class StartTurn:
             least = refusal.retry_after_seconds or 0
             pacing.refused_start(sent_at, now, least)
             if now >= deadline or now + least > deadline:
-                raise self._too_late(now, 0) from refusal
+                raise self._refused_too_long(refusal) from refusal
             yield from self._tell(refusal, pacing, now)
             return False
         except EnOSError as error:
@@ -175,23 +172,23 @@ class StartTurn:
                 (refusal, conflicts, min(pacing.ask_at - now, left), left),
             )
 
-    def _too_late(self, now: float, before: int) -> EnOSError:
-        limit = self._terms.limit(self._terms.conflict_deadline, "conflict_timeout")
-        if not before and self._progress.conflicts:
-            return ConflictTimeoutError(
-                f"EnOS refused {self._progress.conflicts} times because somebody else in the "
-                f"organization was starting a pipeline, and {limit} is over",
-                during=self._what,
-                code=START_IN_PROGRESS_CODE,
-            )
-        known = self._queue.known
-        text = (
-            f"{before} starts of this process were still before it"
-            if before
-            else ("other processes of this host were starting pipelines")
+    def _refused_too_long(self, refusal: EnOSError) -> EnOSError:
+        return ConflictTimeoutError(
+            f"EnOS refused {self._progress.conflicts} times because somebody else in the "
+            f"organization was starting a pipeline, and {self._limit} is over",
+            during=self._what,
+            code=refusal.code,
         )
+
+    def _queued_too_long(self, place: Place, now: float) -> EnOSError:
+        known = self._queue.known
+        text = f"it was number {self._queue.before(place) + 1} in the queue of this process"
         if known.accepted_at is not None:
-            text += f"; the last one was accepted {now - known.accepted_at:.0f} s ago"
+            text += f"; the last start was accepted {now - known.accepted_at:.0f} s ago"
         if known.hold_seconds is not None:
             text += f", and EnOS has lately taken {known.hold_seconds:.1f} s for one"
-        return ConflictTimeoutError(f"{text}; {limit} is over", during=self._what)
+        return ConflictTimeoutError(f"{text}; {self._limit} is over", during=self._what)
+
+    @property
+    def _limit(self) -> str:
+        return self._terms.limit(self._terms.conflict_deadline, "conflict_timeout")

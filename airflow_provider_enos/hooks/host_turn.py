@@ -18,7 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_enos.api.queue import OwnTurn, SharedTurn, StartQueue
+from airflow_provider_enos.api.queue import OwnTurn, StartQueue
+from airflow_provider_enos.api.registry import Registry
 
 #: Far more than is ever written.
 _MAX_BYTES = 65_536
@@ -83,26 +84,20 @@ class FileTurn:
 
 def queue_for(gateway_url: str, org_id: str) -> StartQueue:
     """Return the process's queue for the starts of an organization."""
-    with _queues_lock:
-        if (gateway_url, org_id) not in _queues:
-            _queues[gateway_url, org_id] = StartQueue(_turn_for(gateway_url, org_id))
-        return _queues[gateway_url, org_id]
+    return _queues.get((gateway_url, org_id))
 
 
-_queues: dict[tuple[str, str], StartQueue] = {}
-_queues_lock = threading.Lock()
-# A forked process has none of the threads that its parent's places wait for.
-os.register_at_fork(after_in_child=_queues.clear)
-
-
-def _turn_for(gateway_url: str, org_id: str) -> SharedTurn:
-    name = hashlib.sha256(f"{gateway_url}\n{org_id}".encode()).hexdigest()
+def _new_queue(key: tuple[str, str]) -> StartQueue:
+    name = hashlib.sha256("\n".join(key).encode()).hexdigest()
     try:
         folder = Path(tempfile.gettempdir(), f"airflow-provider-enos-{os.getuid()}")
     except OSError as error:
         log.warning("Starts queue up in this process only, not on this host: %s", error)
-        return OwnTurn()
-    return FileTurn(folder / f"{name}.json")
+        return StartQueue(OwnTurn())
+    return StartQueue(FileTurn(folder / f"{name}.json"))
+
+
+_queues: Registry[tuple[str, str], StartQueue] = Registry(_new_queue)
 
 
 def _locked(path: Path) -> int:

@@ -126,7 +126,7 @@ async def test_who_runs_out_of_time_says_where_it_was(emulator, place):
     assert f"start pipeline {pipeline_id} of organization" in str(late.value)
     assert "conflict_timeout is over" in str(late.value)
     if place == "in the queue":
-        assert "1 starts of this process were still before it" in str(late.value)
+        assert "it was number 2 in the queue of this process" in str(late.value)
         assert emulator.requests_for("start", pipeline_id) == []
         emulator.release_start_lock()
         await head
