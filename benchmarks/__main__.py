@@ -19,12 +19,13 @@ BEGIN, END = "<!-- make bench writes this: -->\n", "<!-- until here -->\n"
 
 WAYS = {
     "deferrable": "`StartPipelineOperator`, deferrable, mapped",
+    "two_triggerers": "the same with two triggerers",
     "start_from_trigger": "`StartPipelineOperator`, `start_from_trigger`",
     "sync": "`StartPipelineOperator`, on workers, mapped",
     "http_retries": "`HttpOperator`, 20 retries, exponential back-off",
     "http_tenacity": "`HttpOperator`, tenacity `retry_args`",
     "loop_in_a_task": "`@task` with a loop, every 2 s",
-    "pool_of_one_slot": "the same in a pool of one slot",
+    "pool_of_one_slot": "the loop in a pool of one slot",
 }
 
 
@@ -86,11 +87,13 @@ def main() -> None:
         case ["in_process", *numbers]:
             printed(in_process_table(in_process.CASES[int(number)] for number in numbers))
         case _:
-            tables = (
-                printed(airflow_table(WAYS)) + "\n" + printed(in_process_table(in_process.CASES))
-            )
-            before, _, rest = README.read_text().partition(BEGIN)
-            README.write_text(before + BEGIN + tables + END + rest.partition(END)[2])
+            before, begin, rest = README.read_text().partition(BEGIN)
+            _, end, after = rest.partition(END)
+            if not (begin and end):
+                sys.exit(f"{README} has no place for the tables: {BEGIN}{END}")
+            tables = [airflow_table(WAYS), in_process_table(in_process.CASES)]
+            text = "\n".join(map(printed, tables))
+            README.write_text(before + begin + text + end + after)
 
 
 if __name__ == "__main__":

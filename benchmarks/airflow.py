@@ -19,7 +19,7 @@ from benchmarks.postgres import running_postgres
 from demo.local_airflow import LocalAirflow
 
 DAGS = Path(__file__).parent / "dags"
-OURS = ("deferrable", "start_from_trigger", "sync")
+OURS = ("deferrable", "two_triggerers", "start_from_trigger", "sync")
 PEERS = ("http_retries", "http_tenacity", "loop_in_a_task", "pool_of_one_slot")
 STARTS = 50
 HOLD_SECONDS = 1.0
@@ -28,16 +28,17 @@ RUN_SECONDS = 900.0
 
 
 class Sampler(threading.Thread):
-    """Counts the seconds that tasks hold a worker, and the triggerer's memory."""
+    """Counts the seconds that tasks hold a worker, and the memory of the triggerers."""
 
-    def __init__(self, database: str, triggerer: int) -> None:
+    def __init__(self, database: str, triggerers: Sequence[int]) -> None:
         super().__init__(daemon=True)
         self._database = psycopg2.connect(database.replace("+psycopg2", ""))
         self._database.autocommit = True
-        self._triggerer = psutil.Process(triggerer)
+        self._triggerers = [psutil.Process(pid) for pid in triggerers]
         self._over = threading.Event()
         self.worker_seconds = 0.0
         self.peak_bytes = 0
+        self.triggerers_at_work = 0
 
     def run(self) -> None:
         """Sample until stopped."""
@@ -48,8 +49,13 @@ class Sampler(threading.Thread):
                 now = time.monotonic()
                 self.worker_seconds += cursor.fetchone()[0] * (now - before)
                 before = now
-                family = [self._triggerer, *self._triggerer.children(recursive=True)]
-                rss = sum(process.memory_info().rss for process in family)
+                cursor.execute("select count(distinct triggerer_id) from trigger")
+                self.triggerers_at_work = max(self.triggerers_at_work, cursor.fetchone()[0])
+                rss = sum(
+                    process.memory_info().rss
+                    for triggerer in self._triggerers
+                    for process in (triggerer, *triggerer.children(recursive=True))
+                )
                 self.peak_bytes = max(self.peak_bytes, rss)
 
     def stop(self) -> None:
@@ -105,16 +111,34 @@ def measured(ways: Sequence[str]) -> Iterator[Row]:
             pool = {"name": "one_slot", "slots": 1, "include_deferred": False}
             airflow.api("POST", "/pools", json=pool)
             for way in ways:
-                yield _measure(airflow, enos, database, way)
+                triggerers = ["triggerer"]
+                if way == "two_triggerers":
+                    triggerers.append(_second_triggerer(airflow))
+                yield _measure(airflow, enos, database, way, triggerers)
+                if triggerers[1:]:
+                    airflow.stop(*triggerers[1:])
 
 
-def _measure(airflow: LocalAirflow, enos: EnOS, database: str, dag_id: str) -> Row:
+def _second_triggerer(airflow: LocalAirflow) -> str:
+    name = "second-triggerer"
+    port = {"AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": "8795"}  # beside the first one's 8794
+    airflow.start_component("triggerer", name=name, environment=port)
+    alive = "/jobs?job_type=TriggererJob&is_alive=true"
+    airflow.wait_until(lambda: len(airflow.api("GET", alive)["jobs"]) == 2, "second triggerer")
+    return name
+
+
+def _measure(
+    airflow: LocalAirflow, enos: EnOS, database: str, dag_id: str, triggerers: Sequence[str]
+) -> Row:
     enos.forget()
-    sampler = Sampler(database, airflow.pid_of("triggerer"))
+    sampler = Sampler(database, [airflow.pid_of(name) for name in triggerers])
     sampler.start()
     run_id = airflow.trigger(dag_id)
     airflow.wait_for_run(dag_id, run_id, RUN_SECONDS)
     sampler.stop()
+    if len(triggerers) > 1 and sampler.triggerers_at_work != len(triggerers):
+        raise RuntimeError(f"{dag_id}: {sampler.triggerers_at_work} of {triggerers} had triggers")
     tasks = airflow.task_instances(dag_id, run_id)
     return Row(
         way=dag_id,

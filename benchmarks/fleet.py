@@ -1,19 +1,23 @@
 """
-One process of a fleet: ``python -m benchmarks.fleet triggers|watchers|sync`` with pipelines on
-stdin.
+One process of a fleet: ``python -m benchmarks.fleet KIND`` with pipelines on stdin.
 
 ``triggers`` starts them as a triggerer does, all on one event loop; ``watchers`` waits a minute for
-a status that does not come; ``sync`` starts them one after another, as a worker. Prints what it
-took as JSON.
+a status that does not come; ``sync`` starts them one after another, as a worker; ``loop`` and
+``tenacity`` start them as users do today, each in a thread, ``pool`` in one. Prints what it took as
+JSON.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import resource
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger
@@ -24,6 +28,7 @@ from airflow_provider_enos.api.start_settings import StartSettings
 from airflow_provider_enos.api.start_values import StartProgress, StartTerms
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
 from airflow_provider_enos.triggers.streaming import PipelineStatusTrigger, StartPipelineTrigger
+from benchmarks.as_today import PATH, EnOSAuth, ask_in_a_loop, ask_with_tenacity
 
 CONFLICT_SECONDS = 3 * 3600.0
 POLL_INTERVAL_SECONDS = 5.0
@@ -110,6 +115,15 @@ def one_after_another(pairs: list[list[str]]) -> dict[str, Any]:
     return {"ok": ok}
 
 
+def as_today(pairs: list[list[str]], ask: Callable[..., None], threads: int) -> dict[str, Any]:
+    """Start them without this provider."""
+    connection = json.loads(os.environ["AIRFLOW_CONN_ENOS_DEFAULT"])
+    auth = EnOSAuth(connection["login"], connection["password"])
+    urls = [connection["host"] + PATH.format(pipeline_id, org_id) for org_id, pipeline_id in pairs]
+    with ThreadPoolExecutor(threads) as pool:
+        return {"ok": len(list(pool.map(ask, urls, repeat(auth))))}
+
+
 def _resident_bytes() -> int:
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * resource.getpagesize()
@@ -118,11 +132,21 @@ def _resident_bytes() -> int:
 def main() -> None:
     """Read the pipelines, start them, say what it took."""
     pairs = json.load(sys.stdin)
-    if sys.argv[1] == "sync":
-        took = one_after_another(pairs)
-    else:
-        make = {"triggers": starting, "watchers": watching}[sys.argv[1]]
-        took = asyncio.run(in_triggers([make(*pair) for pair in pairs], pairs[0][0]))
+    match sys.argv[1]:
+        case "triggers":
+            took = asyncio.run(in_triggers([starting(*pair) for pair in pairs], pairs[0][0]))
+        case "watchers":
+            took = asyncio.run(in_triggers([watching(*pair) for pair in pairs], pairs[0][0]))
+        case "sync":
+            took = one_after_another(pairs)
+        case "loop":
+            took = as_today(pairs, ask_in_a_loop, threads=len(pairs))
+        case "tenacity":
+            took = as_today(pairs, ask_with_tenacity, threads=len(pairs))
+        case "pool":
+            took = as_today(pairs, ask_in_a_loop, threads=1)
+        case kind:
+            sys.exit(f"{kind} is no kind of fleet")
     usage = resource.getrusage(resource.RUSAGE_SELF)
     took |= {"cpu_seconds": usage.ru_utime + usage.ru_stime, "peak_MB": usage.ru_maxrss / 1000}
     sys.stdout.write(json.dumps(took) + "\n")

@@ -18,8 +18,7 @@ class Case:
     """
     A fleet: so many processes with the pipelines of so many organizations.
 
-    :param kind: ``triggers`` start them, ``watchers`` wait for their status, ``sync`` starts them
-        as workers do.
+    :param kind: What :mod:`benchmarks.fleet` does with them.
     """
 
     organizations: int
@@ -32,12 +31,20 @@ class Case:
     def __str__(self) -> str:
         if self.kind == "watchers":
             return f"{self.organizations * self.pipelines} sensors, {self.organizations} org."
-        who = f"{self.processes} {'triggerer' if self.kind == 'triggers' else 'worker'}"
-        who += "s" if self.processes > 1 else ""
+        who = WHO[self.kind].format(self.processes, "s" if self.processes > 1 else "")
         style = ", answered when done" if self.blocking else ""
         return (
             f"{who}, {self.organizations} org. x {self.pipelines} starts of {self.hold:g} s{style}"
         )
+
+
+WHO = {
+    "triggers": "{} triggerer{}",
+    "sync": "{} worker{}",
+    "loop": "`requests` in a loop, every 2 s",
+    "tenacity": "`requests` with tenacity",
+    "pool": "`requests` in a loop, one at a time",
+}
 
 
 CASES = [
@@ -45,9 +52,16 @@ CASES = [
     Case(1, 50, blocking=True),
     Case(1, 50, processes=3),
     Case(1, 50, processes=30, kind="sync"),
+    Case(1, 50, kind="loop"),
+    Case(1, 50, kind="tenacity"),
+    Case(1, 50, kind="pool"),
     Case(1, 10),
     Case(10, 10),
+    Case(10, 10, kind="loop"),
+    Case(10, 10, kind="tenacity"),
     Case(20, 50),
+    Case(1, 100, hold=1.0),
+    Case(1, 1000, hold=0.5),
     Case(20, 1, kind="watchers"),
     Case(20, 5, kind="watchers"),
     Case(20, 50, kind="watchers"),

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -96,42 +96,54 @@ class LocalAirflow:
         for component in COMPONENTS:
             self.start_component(component)
         self._report("waiting for scheduler, DAG processor, triggerer and API server")
-        self._wait_until_healthy()
+        self.wait_until(self._is_healthy, "healthy Airflow")
         token = self._session.get(f"{self.url}/auth/token", timeout=REQUEST_TIMEOUT_SECONDS).json()[
             "access_token"
         ]
         self._session.headers["Authorization"] = f"Bearer {token}"
 
-    def start_component(self, component: str) -> int:
-        """Start one component and return its process ID."""
-        log = (self.home / f"{component}.log").open("ab")
+    def start_component(
+        self,
+        component: str,
+        *,
+        name: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> int:
+        """
+        Start one component and return its process ID.
+
+        :param name: Of this process, if there are several of the component.
+        :param environment: More environment variables, for this process.
+        """
+        name = name or component
+        log = (self.home / f"{name}.log").open("ab")
         with log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "airflow", component],
-                env=self.environment,
+                env={**self.environment, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
-        self._processes[component] = process
+        self._processes[name] = process
         return process.pid
 
-    def pid_of(self, component: str) -> int:
+    def pid_of(self, name: str) -> int:
         """Return the process ID of a component."""
-        return self._processes[component].pid
+        return self._processes[name].pid
 
-    def stop(self) -> None:
-        """End all components, politely first."""
-        for process in self._processes.values():
+    def stop(self, *names: str) -> None:
+        """End these processes, or all, politely first."""
+        ended = [self._processes.pop(name) for name in names or tuple(self._processes)]
+        for process in ended:
             _signal_group(process, signal.SIGTERM)
         deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
-        for process in self._processes.values():
+        for process in ended:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=max(deadline - time.monotonic(), 0.1))
             _signal_group(process, signal.SIGKILL)
             process.wait()
-        self._processes.clear()
 
     def command(self, *arguments: str, may_fail: bool = False) -> subprocess.CompletedProcess[str]:
         """
@@ -182,13 +194,30 @@ class LocalAirflow:
 
     def wait_for_dags(self, dag_ids: set[str]) -> None:
         """Wait until the DAG processor has read these DAGs."""
-        for _ in _until(START_TIMEOUT_SECONDS, f"DAGs {sorted(dag_ids)}"):
-            self._check_processes()
+
+        def have_been_read() -> bool:
             found = {dag["dag_id"] for dag in self.api("GET", "/dags?limit=1000")["dags"]}
             if dag_ids <= found:
-                return
+                return True
             if errors := self.api("GET", "/importErrors")["import_errors"]:
                 raise AirflowDidNotStartError(str(errors))
+            return False
+
+        self.wait_until(have_been_read, f"DAGs {sorted(dag_ids)}")
+
+    def wait_until(self, seen: Callable[[], bool], what: str) -> None:
+        """
+        Ask four times a second, where Airflow offers nothing to wait on, until it is so.
+
+        :raises AirflowDidNotStartError: a component ended, or it was not so within three minutes.
+        """
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while time.monotonic() < deadline:
+            self._check_processes()
+            if seen():
+                return
+            time.sleep(0.25)
+        raise AirflowDidNotStartError(f"no {what} within {START_TIMEOUT_SECONDS:.0f} s")
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
         """Start a DAG run and return its ID."""
@@ -253,33 +282,21 @@ class LocalAirflow:
 
     # ------------------------------------------------------------------ inside
 
-    def _wait_until_healthy(self) -> None:
-        for _ in _until(START_TIMEOUT_SECONDS, "a healthy Airflow"):
-            self._check_processes()
-            try:
-                health = self._session.get(f"{self.url}/api/v2/monitor/health", timeout=5).json()
-            except (requests.RequestException, ValueError):
-                continue
-            parts = ("metadatabase", "scheduler", "dag_processor", "triggerer")
-            if all((health.get(part) or {}).get("status") == "healthy" for part in parts):
-                return
+    def _is_healthy(self) -> bool:
+        try:
+            health = self._session.get(f"{self.url}/api/v2/monitor/health", timeout=5).json()
+        except (requests.RequestException, ValueError):
+            return False
+        parts = ("metadatabase", "scheduler", "dag_processor", "triggerer")
+        return all((health.get(part) or {}).get("status") == "healthy" for part in parts)
 
     def _check_processes(self) -> None:
-        for component, process in self._processes.items():
+        for name, process in self._processes.items():
             if process.poll() is not None:
-                log = (self.home / f"{component}.log").read_text(errors="replace")
+                log = (self.home / f"{name}.log").read_text(errors="replace")
                 raise AirflowDidNotStartError(
-                    f"airflow {component} ended with {process.returncode}:\n{log[-3000:]}"
+                    f"airflow {name} ended with {process.returncode}:\n{log[-3000:]}"
                 )
-
-
-def _until(seconds: float, what: str) -> Iterator[None]:
-    """Yield four times a second: Airflow offers nothing to wait on for this."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        yield
-        time.sleep(0.25)
-    raise AirflowDidNotStartError(f"no {what} within {seconds:.0f} s")
 
 
 def _settings(home: Path, dags_folder: Path, url: str) -> dict[str, str]:

@@ -14,9 +14,9 @@ from airflow_provider_enos.operators.streaming import StartPipelineOperator
 PIPELINES = json.loads(os.environ["BENCH_PIPELINES"])
 OURS = {"execution_mode": 0, "resource_config": {"server": 0.1}}
 
-for name, options in {"deferrable": {"deferrable": True}, "sync": {}}.items():
+for name, deferrable in {"deferrable": True, "two_triggerers": True, "sync": False}.items():
     with DAG(name, schedule=None, max_active_tasks=100):
-        StartPipelineOperator.partial(task_id="start", **OURS, **options).expand_kwargs(
+        StartPipelineOperator.partial(task_id="start", deferrable=deferrable, **OURS).expand_kwargs(
             [{"org_id": org_id, "pipeline_id": one} for org_id, one in PIPELINES[name]]
         )
 

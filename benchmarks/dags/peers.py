@@ -4,30 +4,20 @@ The same starts as users write them today: an HTTP operator, or a task that asks
 
 import json
 import os
-import time
 from datetime import timedelta
 
-import requests
 from airflow.providers.http.operators.http import HttpOperator
 from airflow.sdk import DAG, task
-from tenacity import retry_if_result, stop_after_delay, wait_random_exponential
 
-from benchmarks.signing import EnOSAuth
+from benchmarks.as_today import BODY, PATH, TENACITY, EnOSAuth, ask_in_a_loop, is_accepted
 
 PIPELINES = json.loads(os.environ["BENCH_PIPELINES"])
 HOST = os.environ["BENCH_HOST"]
-BODY = {"executionMode": 0, "kafkaRate": 1000, "resourceConfig": {"server": 0.1}}
-PATH = "/streaming/v2.0/streaming/pipeline/{}?action=start&orgId={}"
 
 
 def endpoints(dag_id):
     """What an HTTP operator is given."""
     return [PATH.format(pipeline_id, org_id) for org_id, pipeline_id in PIPELINES[dag_id]]
-
-
-def is_accepted(response):
-    """EnOS says so in the body."""
-    return response.json()["code"] == 0
 
 
 def dag(dag_id):
@@ -55,28 +45,12 @@ with dag("http_retries"):
     ).expand(endpoint=endpoints("http_retries"))
 
 with dag("http_tenacity"):
-    HttpOperator.partial(
-        retry_args={
-            "retry": retry_if_result(lambda response: response.json()["code"] == 61121),
-            "wait": wait_random_exponential(multiplier=1, max=20),
-            "stop": stop_after_delay(1800),
-        },
-        **HTTP,
-    ).expand(endpoint=endpoints("http_tenacity"))
+    HttpOperator.partial(retry_args=TENACITY, **HTTP).expand(endpoint=endpoints("http_tenacity"))
 
 
 def ask_until_accepted(endpoint):
-    """Every two seconds."""
-    while True:
-        answer = requests.post(
-            HOST + endpoint,
-            json=BODY,
-            auth=EnOSAuth(os.environ["BENCH_KEY"], os.environ["BENCH_SECRET"]),
-            timeout=30,
-        )
-        if answer.json()["code"] == 0:
-            return
-        time.sleep(2)
+    """As a task."""
+    ask_in_a_loop(HOST + endpoint, EnOSAuth(os.environ["BENCH_KEY"], os.environ["BENCH_SECRET"]))
 
 
 with dag("loop_in_a_task"):
