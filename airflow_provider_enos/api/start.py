@@ -17,6 +17,7 @@ no answer is taken as "probably fine": what is unclear is settled by reading.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from airflow_provider_enos.api import calls, flows, looks, stop
 from airflow_provider_enos.api.errors import (
@@ -51,34 +52,53 @@ def start(
     :raises PipelineFailedError: accepted, but the pipeline failed.
     :raises EnOSError: EnOS refused the start, or cannot be reached.
     """
+    result = yield from until_accepted(org_id, settings, terms, progress, queue)
+    return (yield from until_running(result, terms))
+
+
+def until_accepted(
+    org_id: str,
+    settings: StartSettings,
+    terms: StartTerms,
+    progress: StartProgress,
+    queue: StartQueue,
+) -> Flow[StartResult]:
+    """Do the first half of :func:`start`; the result has a status if the pipeline runs already."""
     begun = yield Now()
     found = yield from _until_accepted(org_id, settings, terms, progress, queue)
     if found is None:
         outcome = Outcome.STARTED
     else:
         outcome = Outcome.ADOPTED if progress.ambiguous else Outcome.ALREADY_RUNNING
-    status: str | None = found
-    if terms.wait_for_running and found is None:
-        now = yield Now()
-        deadline = now + terms.start_timeout_seconds
-        status = yield from looks.wait_for_status(
-            org_id,
-            settings.pipeline_id,
-            "RUNNING",
-            deadline=terms.capped(deadline),
-            limit=terms.limit(deadline, "start_timeout"),
-            poll_interval_seconds=terms.poll_interval_seconds,
-        )
     now = yield Now()
     return StartResult(
         pipeline_id=settings.pipeline_id,
         org_id=org_id,
         outcome=outcome,
-        status=None if status is None else str(status),
+        status=None if found is None else str(found),
         attempts=progress.attempts,
         conflicts=progress.conflicts,
         waited_seconds=round(now - begun, 3),
     )
+
+
+def until_running(result: StartResult, terms: StartTerms) -> Flow[StartResult]:
+    """Do the second half of :func:`start`: see the pipeline running, if that is wanted."""
+    if result.status is not None or not terms.wait_for_running:
+        return result
+    begun = yield Now()
+    deadline = begun + terms.start_timeout_seconds
+    status = yield from looks.wait_for_status(
+        result.org_id,
+        result.pipeline_id,
+        "RUNNING",
+        deadline=terms.capped(deadline),
+        limit=terms.limit(deadline, "start_timeout"),
+        poll_interval_seconds=terms.poll_interval_seconds,
+    )
+    now = yield Now()
+    waited_seconds = round(result.waited_seconds + now - begun, 3)
+    return replace(result, status=str(status), waited_seconds=waited_seconds)
 
 
 def undo(

@@ -12,7 +12,7 @@ _KEY = "enos_start"
 
 class StartMemory:
     """
-    A note in the task's state store: an earlier try may have started this very pipeline.
+    A note in the task's state store, of Airflow 3.3: an earlier try may have started this pipeline.
 
     It is written before the first start request and outlives the worker. A person who clears the
     task wants a fresh start, so a note from before a clear does not count.
@@ -25,20 +25,21 @@ class StartMemory:
 
     def has(self, pipeline_id: str, org_id: str) -> bool:
         """Whether an earlier try may have started the pipeline."""
-        note = self._note(pipeline_id, org_id)
-        return self._store is not None and self._store.get(_KEY) == note
+        note = None if self._store is None else self._store.get(_KEY)
+        subject = self._subject(pipeline_id, org_id)
+        return isinstance(note, dict) and subject.items() <= note.items()
 
-    def note(self, pipeline_id: str, org_id: str) -> None:
-        """Remember that this try may start the pipeline."""
+    def note(self, pipeline_id: str, org_id: str, **outcome: Any) -> None:
+        """Remember that this try may start the pipeline, and then what has come of it."""
         if self._store is not None:
-            self._store.set(_KEY, self._note(pipeline_id, org_id))
+            self._store.set(_KEY, {**self._subject(pipeline_id, org_id), **outcome})
 
     def forget(self) -> None:
         """EnOS certainly did not start it for us."""
         if self._store is not None:
             self._store.delete(_KEY)
 
-    def _note(self, pipeline_id: str, org_id: str) -> dict[str, Any]:
+    def _subject(self, pipeline_id: str, org_id: str) -> dict[str, Any]:
         return {
             "pipeline_id": pipeline_id,
             "org_id": org_id,

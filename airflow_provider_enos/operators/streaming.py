@@ -25,7 +25,7 @@ from airflow.triggers.base import StartTriggerArgs
 
 from airflow_provider_enos.api import calls, looks, stop
 from airflow_provider_enos.api.errors import EnOSError, InvalidSettingError, TaskKilledError
-from airflow_provider_enos.api.start import start, undo
+from airflow_provider_enos.api.start import undo, until_accepted, until_running
 from airflow_provider_enos.api.start_settings import (
     DEFAULT_KAFKA_RATE,
     ExecutionMode,
@@ -170,19 +170,22 @@ class StartPipelineOperator(BaseOperator):
         self._guarded(lambda: self.hook.org_id)
         self._hook_for_kill = self.hook.apart(KILL_SECONDS)
         self._push_console_link(context)
-        memory = StartMemory(context)
-        earlier_try = memory.has(settings.pipeline_id, self.hook.org_id)
+        memory, subject = StartMemory(context), (settings.pipeline_id, self.hook.org_id)
+        earlier_try = memory.has(*subject)
         try:
             if if_running != "succeed" and not earlier_try:
                 self._meet_running(if_running)
-            memory.note(settings.pipeline_id, self.hook.org_id)
+            if not earlier_try:
+                memory.note(*subject)
             if self.deferrable:
                 self._defer(context, settings, earlier_try)
-            self._progress = StartProgress(ambiguous=earlier_try)
+            progress = self._progress = StartProgress(ambiguous=earlier_try)
             terms = self._terms(self._deadline(context))
             result = self.hook.run(
-                start(self.hook.org_id, settings, terms, self._progress, self.hook.start_queue)
+                until_accepted(self.hook.org_id, settings, terms, progress, self.hook.start_queue)
             )
+            memory.note(*subject, outcome=str(result.outcome), accepted_at=progress.accepted_at)
+            result = self.hook.run(until_running(result, terms))
             self._settle()
         except TaskKilledError:
             # The kill came while a request was under way; its answer may have been "accepted".

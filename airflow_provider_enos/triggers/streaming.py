@@ -18,12 +18,13 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from airflow_provider_enos.api.errors import EnOSError, InvalidSettingError
-from airflow_provider_enos.api.start import start, undo
+from airflow_provider_enos.api.start import undo, until_accepted, until_running
 from airflow_provider_enos.api.start_settings import StartSettings, parse_id
 from airflow_provider_enos.api.start_values import StartProgress, StartTerms
 from airflow_provider_enos.api.watch import PollPlan, StatusRule, watch
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
 from airflow_provider_enos.links import PipelineConsoleLink
+from airflow_provider_enos.triggers.memory import TriggerMemory
 
 #: Airflow's scheduler can fail a task whose trigger fires within some two seconds of the deferral:
 #: it reads the executor's late "success" as a contradiction (apache/airflow issues 67287, 72716).
@@ -161,9 +162,18 @@ class StartPipelineTrigger(_EnOSTrigger):
             resource_config=self.resource_config,
         )
         hook = await self._hook()
+        memory = TriggerMemory(self.task_instance)
+        if (note := await memory.recall()) is None:
+            await memory.note()
+        else:
+            self.log.info("An earlier run of this trigger may have started the pipeline.")
+            self._progress.ambiguous = True
+            self._progress.accepted_at = note["accepted_at"]
         begun_at = self.begun_at
         if begun_at is None:
-            await self._push_console_link(hook.console_link(settings.pipeline_id))
+            # No worker has run, so nobody else makes the button work meanwhile.
+            if url := hook.console_link(settings.pipeline_id):
+                await memory.push(PipelineConsoleLink().xcom_key, url)
             start_date = getattr(self.task_instance, "start_date", None)
             begun_at = start_date.timestamp() if start_date else time.time()
         terms = StartTerms(
@@ -174,8 +184,11 @@ class StartPipelineTrigger(_EnOSTrigger):
             wait_for_running=self.wait_for_running,
         )
         result = await hook.run_async(
-            start(hook.org_id, settings, terms, self._progress, hook.start_queue)
+            until_accepted(hook.org_id, settings, terms, self._progress, hook.start_queue)
         )
+        if self._progress.accepted_at is not None:
+            await memory.note(self._progress.accepted_at)
+        result = await hook.run_async(until_running(result, terms))
         return result.to_payload()
 
     def _error_facts(self) -> dict[str, Any]:
@@ -194,8 +207,9 @@ class StartPipelineTrigger(_EnOSTrigger):
     async def _stop(self, started_at: float) -> None:
         try:
             # After a clear, the next try is under way and adopts the pipeline; and Airflow 3.3 may
-            # call on_kill when it only moves the trigger. In both cases the task is not at its end.
-            if await self._task_state() not in _ENDED:
+            # call on_kill when it only moves the trigger.
+            is_next_try = await TriggerMemory(self.task_instance).recall() is None
+            if is_next_try or await self._task_state() not in _ENDED:
                 self.log.info("Pipeline %s is left to the task's next try.", self.pipeline_id)
                 return
             hook = (await self._hook()).apart(KILL_REQUEST_TIMEOUT_SECONDS)
@@ -222,25 +236,6 @@ class StartPipelineTrigger(_EnOSTrigger):
             dag_id=ti.dag_id, map_index=map_index, task_ids=[ti.task_id], run_ids=[ti.run_id]
         )
         return next(iter(states.get(ti.run_id, {}).values()), None)
-
-    async def _push_console_link(self, url: str) -> None:
-        """No worker has run, so nobody else makes the button work meanwhile."""
-        from airflow.sdk.execution_time.xcom import XCom  # noqa: PLC0415 - triggerer only
-
-        ti: Any = self.task_instance
-        if not (url and ti):
-            return
-        try:
-            await sync_to_async(XCom.set)(
-                key=PipelineConsoleLink().xcom_key,
-                value=url,
-                dag_id=ti.dag_id,
-                task_id=ti.task_id,
-                run_id=ti.run_id,
-                map_index=ti.map_index if ti.map_index is not None else -1,
-            )
-        except Exception as error:
-            self.log.warning("The EnOS console button will not work yet: %s", error)
 
 
 class PipelineStatusTrigger(_EnOSTrigger):

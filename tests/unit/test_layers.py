@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "retries": {"api"},
     "links": set(),
     "hooks": {"api", "hooks"},
-    "triggers": {"api", "hooks", "links"},
+    "triggers": {"api", "hooks", "links", "triggers"},
     "operators": {"api", "hooks", "links", "retries", "arguments", "operators", "triggers"},
     "sensors": {"api", "hooks", "links", "retries", "arguments", "triggers"},
     "emulator": {"emulator"},

@@ -6,7 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.execution_time import task_runner
-from airflow.sdk.execution_time.comms import GetTaskStates, SetXCom, TaskStatesResult
+from airflow.sdk.execution_time.comms import (
+    GetTaskStates,
+    GetXCom,
+    SetXCom,
+    TaskStatesResult,
+    XComResult,
+)
 
 from airflow_provider_enos.emulator.faults import Slow
 from airflow_provider_enos.triggers.streaming import StartPipelineTrigger, _stopping
@@ -16,7 +22,7 @@ class Supervisor:
     """Answers what the triggerer asks Airflow."""
 
     def __init__(self):
-        self.state, self.xcoms = "failed", {}
+        self.state, self.xcoms, self.is_broken = "failed", {}, False
 
     def send(self, message=None, msg=None):
         match message or msg:
@@ -24,6 +30,13 @@ class Supervisor:
                 return TaskStatesResult(task_states={run_id: {task_id: self.state}})
             case SetXCom(key=key, value=value):
                 self.xcoms[key] = value
+            case GetXCom(key=key):
+                return XComResult(key=key, value=self.xcoms.get(key))
+
+    async def asend(self, message):
+        if self.is_broken:
+            raise ConnectionError("no XComs today")
+        return self.send(message)
 
 
 @pytest.fixture
@@ -34,7 +47,17 @@ def supervisor(monkeypatch):
 
 
 @pytest.fixture
-def trigger(emulator, pipeline_id):
+def new_trigger(emulator, pipeline_id):
+    """Make the trigger of one try, as often as triggerers die."""
+    return lambda try_number=1: made(pipeline_id, try_number)
+
+
+@pytest.fixture
+def trigger(new_trigger):
+    return new_trigger()
+
+
+def made(pipeline_id, try_number):
     trigger = StartPipelineTrigger(
         pipeline_id=pipeline_id,
         execution_mode=0,
@@ -49,7 +72,12 @@ def trigger(emulator, pipeline_id):
         stop_on_kill=True,
     )
     trigger.task_instance = SimpleNamespace(
-        dag_id="d", run_id="r", task_id="start", map_index=None, start_date=datetime.now(UTC)
+        dag_id="d",
+        run_id="r",
+        task_id="start",
+        map_index=None,
+        try_number=try_number,
+        start_date=datetime.now(UTC),
     )
     return trigger
 
@@ -93,6 +121,56 @@ async def test_next_try_keeps_the_pipeline(emulator, pipeline_id, supervisor, tr
     assert emulator.requests_for("stop") == []
 
 
+async def test_next_try_keeps_the_pipeline_even_if_it_has_ended_already(
+    emulator, pipeline_id, supervisor, trigger, new_trigger
+):
+    """Airflow removes the XComs of a try when a worker begins the next one."""
+    running = asyncio.create_task(anext(trigger.run()))
+    await asyncio.to_thread(status_shown(emulator, pipeline_id))
+    supervisor.xcoms.clear()
+    supervisor.state = "success"
+    assert (await new_trigger(try_number=2)._outcome())["outcome"] == "already_running"
+
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await trigger.on_kill()
+
+    assert emulator.requests_for("stop") == []
+
+
+async def killed_triggerer(emulator, pipeline_id, trigger):
+    """Let a trigger start the pipeline, and vanish as with its process."""
+    running = asyncio.create_task(anext(trigger.run()))
+    await asyncio.to_thread(status_shown(emulator, pipeline_id))
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_pipeline_that_a_killed_triggerer_started_is_adopted(
+    emulator, pipeline_id, supervisor, new_trigger
+):
+    await killed_triggerer(emulator, pipeline_id, new_trigger())
+
+    result = await new_trigger()._outcome()
+
+    assert (result["outcome"], result["status"]) == ("adopted", "RUNNING")
+    assert len([r for r in emulator.requests_for("start") if r.effective]) == 1
+
+
+async def test_ended_task_stops_what_a_killed_triggerer_started(
+    emulator, pipeline_id, supervisor, new_trigger
+):
+    await killed_triggerer(emulator, pipeline_id, new_trigger())
+    emulator.set_status(pipeline_id, "STARTING")
+    emulator.clear_requests()
+
+    await cancelled_after(new_trigger(), status_shown(emulator, pipeline_id))
+
+    assert emulator.status_of(pipeline_id) == "STOPPED"
+
+
 async def test_kill_during_the_start_request_stops_what_it_started(
     emulator, pipeline_id, supervisor, trigger
 ):
@@ -132,16 +210,15 @@ async def test_console_link_is_pushed_where_no_worker_has_run(
 
     await trigger._outcome()
 
-    assert supervisor.xcoms == {
-        "_link_PipelineConsoleLink": f"https://console.invalid/{pipeline_id}"
-    }
+    link = supervisor.xcoms["_link_PipelineConsoleLink"]
+    assert link == f"https://console.invalid/{pipeline_id}"
 
 
 async def test_broken_xcom_backend_costs_the_button_and_not_the_start(
     emulator, pipeline_id, connect, supervisor, trigger
 ):
     connect(emulator.connection, extra={"console_url": "https://console.invalid/{pipeline_id}"})
-    del trigger.task_instance.dag_id
+    supervisor.is_broken = True
 
     result = await trigger._outcome()
 

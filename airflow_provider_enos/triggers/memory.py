@@ -1,0 +1,65 @@
+"""
+What one run of a start trigger remembers for the next one of the same try.
+
+A triggerer that dies has its triggers run again elsewhere, with the same arguments. Airflow's task
+state store is out of a trigger's reach, its XComs are not: Airflow removes them when a worker
+begins the next try.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from airflow.sdk.execution_time.xcom import XCom
+
+KEY = "enos_start"
+
+log = logging.getLogger(__name__)
+
+
+class TriggerMemory:
+    """
+    The XComs of a trigger's task. What cannot be read or written costs no start.
+
+    :param task_instance: The trigger's own; ``None``, as in ``dag.test()``: nothing is remembered.
+    """
+
+    def __init__(self, task_instance: Any) -> None:
+        self._where: dict[str, Any] = {}
+        self._try_number = None
+        if task_instance is None:
+            return
+        self._try_number = task_instance.try_number
+        self._where = {
+            "dag_id": task_instance.dag_id,
+            "task_id": task_instance.task_id,
+            "run_id": task_instance.run_id,
+            "map_index": -1 if task_instance.map_index is None else task_instance.map_index,
+        }
+
+    async def note(self, accepted_at: float | None = None) -> None:
+        """Remember that this try's start is on its way, and when EnOS has accepted it."""
+        note = {"try_number": self._try_number, "accepted_at": accepted_at}
+        await self.push(KEY, note)
+
+    async def recall(self) -> dict[str, Any] | None:
+        """Return what an earlier run of this very try has noted."""
+        if not self._where:
+            return None
+        try:
+            note = await XCom.aget_one(key=KEY, **self._where)
+        except Exception as error:
+            log.warning("Whether an earlier run of the trigger began cannot be told: %s", error)
+            return None
+        is_mine = isinstance(note, dict) and note.get("try_number") == self._try_number
+        return note if is_mine else None
+
+    async def push(self, key: str, value: Any) -> None:
+        """Set an XCom."""
+        if not self._where:
+            return
+        try:
+            await XCom.aset(key=key, value=value, **self._where)
+        except Exception as error:
+            log.warning("XCom %s cannot be set while the task is deferred: %s", key, error)
