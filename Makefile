@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo play test check bench setup format lock clean
+.PHONY: demo play test check properties bench setup format lock clean
 
 demo: setup
 	@$(BIN)/python -m demo
@@ -19,6 +19,10 @@ test: setup lint
 # The fast part.
 check: setup lint
 	@$(BIN)/python -m pytest -q tests/unit
+
+# An hour: 20,000 examples for each property, where `make test` takes 200.
+properties: setup
+	@ENOS_PROPERTIES=thorough $(BIN)/python -m pytest -q tests/properties
 
 # Half an hour: measure, print the tables and write them into the README. Needs PostgreSQL.
 bench: setup

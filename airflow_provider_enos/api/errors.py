@@ -122,6 +122,11 @@ class EnOSError(Exception):
             "retry_after_seconds": self.retry_after_seconds,
         }
 
+    def again(self, during: str, message: str | None = None) -> EnOSError:
+        """Return the same error, seen from what was being done at large."""
+        facts = {"during": during, "message": self.message if message is None else message}
+        return self.from_payload({**self.to_payload(), **facts})
+
     @staticmethod
     def from_payload(payload: Mapping[str, Any]) -> EnOSError:
         """

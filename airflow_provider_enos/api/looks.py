@@ -8,6 +8,7 @@ from functools import partial
 from airflow_provider_enos.api import flows
 from airflow_provider_enos.api.calls import PipelinePage
 from airflow_provider_enos.api.errors import (
+    EnOSError,
     PipelineFailedError,
     PipelineNotFoundError,
     StatusTimeoutError,
@@ -85,6 +86,7 @@ def find_pipeline(
     :raises PipelineNotFoundError: it is not listed although others are, nor was it a moment later;
         or nothing at all is listed for a while.
     """
+    during = f"find pipeline {pipeline_id} of organization {org_id}"
     begun = yield Now()
     others_twice = 0
     while True:
@@ -97,17 +99,17 @@ def find_pipeline(
                 max_age_seconds=max_age_seconds,
                 patience=patience,
             )
-            listing = yield from flows.collected(page, until=pipeline_id)
+            try:
+                listing = yield from flows.collected(page, until=pipeline_id)
+            except EnOSError as error:
+                raise error.again(during) from error
             if pipeline_id in listing.pipelines:
                 return Look(listing.pipelines[pipeline_id], listing.begun_at)
             others = others or bool(listing.pipelines)
         others_twice += others
         now = yield Now()
         if others_twice >= 2 or now >= begun + LIST_LAG_SECONDS:
-            raise PipelineNotFoundError(
-                "it is not among the released pipelines",
-                during=f"find pipeline {pipeline_id} of organization {org_id}",
-            )
+            raise PipelineNotFoundError("it is not among the released pipelines", during=during)
         yield Sleep(SECOND_LOOK_SECONDS)
         max_age_seconds = min(max_age_seconds, SECOND_LOOK_SECONDS / 2)
 

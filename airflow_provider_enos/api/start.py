@@ -88,14 +88,20 @@ def until_running(result: StartResult, terms: StartTerms) -> Flow[StartResult]:
         return result
     begun = yield Now()
     deadline = begun + terms.start_timeout_seconds
-    status = yield from looks.wait_for_status(
-        result.org_id,
-        result.pipeline_id,
-        "RUNNING",
-        deadline=terms.capped(deadline),
-        limit=terms.limit(deadline, "start_timeout"),
-        poll_interval_seconds=terms.poll_interval_seconds,
-    )
+    try:
+        status = yield from looks.wait_for_status(
+            result.org_id,
+            result.pipeline_id,
+            "RUNNING",
+            deadline=terms.capped(deadline),
+            limit=terms.limit(deadline, "start_timeout"),
+            poll_interval_seconds=terms.poll_interval_seconds,
+        )
+    except EnOSError as error:
+        if error.during is None:
+            raise
+        what = f"pipeline {result.pipeline_id} of organization {result.org_id}"
+        raise error.again(f"tell whether {what} runs, whose start EnOS has accepted") from error
     now = yield Now()
     waited_seconds = round(result.waited_seconds + now - begun, 3)
     return replace(result, status=str(status), waited_seconds=waited_seconds)

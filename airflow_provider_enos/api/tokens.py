@@ -198,7 +198,7 @@ def _token(request: Request, settings: EnOSSettings, cache: TokenCache) -> Flow[
         return (yield from cache.token(settings))
     except EnOSError as error:
         if not error.ambiguous:
-            raise
+            raise error.again(request.purpose, f"no access token: {error.message}") from error
         # What may have happened at the token service says nothing of the request itself.
         raise NoTokenError(
             f"no access token: {error.message.rstrip('.')}. {error.advice}".strip(),

@@ -9,6 +9,7 @@ from typing import Self
 from weakref import WeakKeyDictionary
 
 import aiohttp
+from aiohttp.http_exceptions import ContentLengthError, TransferEncodingError
 from yarl import URL
 
 from airflow_provider_enos.api.errors import (
@@ -21,7 +22,7 @@ from airflow_provider_enos.api.errors import (
 )
 from airflow_provider_enos.api.messages import Answer, Request, require_size
 from airflow_provider_enos.api.settings import EnOSSettings
-from airflow_provider_enos.hooks.network import USER_AGENT, Network
+from airflow_provider_enos.hooks.network import CLOSED, USER_AGENT, Network
 
 _CHUNK_BYTES = 65_536
 
@@ -29,8 +30,14 @@ _NEVER_SENT = (
     aiohttp.ClientConnectorError,
     aiohttp.ClientProxyConnectionError,
     aiohttp.ClientHttpProxyError,
-    aiohttp.ConnectionTimeoutError,
     aiohttp.ClientSSLError,
+)
+
+_CLOSED = (
+    ConnectionError,
+    aiohttp.ServerDisconnectedError,
+    ContentLengthError,
+    TransferEncodingError,
 )
 
 
@@ -86,7 +93,7 @@ class AiohttpIO:
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return Answer(response.status, body, headers)
         except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as error:
-            raise _translated(error, request.purpose) from error
+            raise _translated(error, request.purpose, self._network) from error
 
 
 @dataclass(slots=True)
@@ -125,7 +132,7 @@ async def _body(response: aiohttp.ClientResponse, request: Request) -> bytes:
     return bytes(body)
 
 
-def _translated(error: Exception, purpose: str) -> EnOSError:
+def _translated(error: Exception, purpose: str, network: Network) -> EnOSError:
     text = excerpt(str(error) or type(error).__name__).rstrip(".")
     if isinstance(error, aiohttp.ClientResponseError):
         # Its own text has the proxy's address, password included.
@@ -134,8 +141,12 @@ def _translated(error: Exception, purpose: str) -> EnOSError:
         return InvalidSettingError("host or proxy: no address that can be connected to")
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return EnOSCertificateError(f"{text}.", during=purpose)
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return EnOSUnreachableError(network.no_connection, during=purpose)
     if isinstance(error, _NEVER_SENT):
         return EnOSUnreachableError(f"{text}.", during=purpose)
     if isinstance(error, TimeoutError):
-        return EnOSNoAnswerError("no answer in time.", during=purpose)
+        return EnOSNoAnswerError(network.no_answer, during=purpose)
+    if isinstance(error, _CLOSED) or isinstance(error.__cause__, _CLOSED):
+        return EnOSNoAnswerError(CLOSED, during=purpose)
     return EnOSNoAnswerError(f"no answer: {text}.", during=purpose)

@@ -26,6 +26,9 @@ CONNECT_SHARE_OF_TIMEOUT = 0.9
 
 USER_AGENT = f"airflow-provider-enos/{version('airflow-provider-enos')}"
 
+#: In the words of both clients.
+CLOSED = "the connection was closed before the answer was complete."
+
 log = logging.getLogger(__name__)
 
 
@@ -70,6 +73,16 @@ class Network:
             ),
             total_timeout_seconds=timeout,
         )
+
+    @property
+    def no_connection(self) -> str:
+        """Say that the time for a connection is over."""
+        return f"no connection within {self.connect_timeout_seconds:g} s."
+
+    @property
+    def no_answer(self) -> str:
+        """Say that the time for an answer is over."""
+        return f"no answer within {self.total_timeout_seconds:g} s."
 
 
 def _ca_bundle(settings: EnOSSettings) -> str | None:

@@ -9,7 +9,15 @@ from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
-from urllib3.exceptions import HTTPError, MaxRetryError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import (
+    HTTPError,
+    IncompleteRead,
+    MaxRetryError,
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+    ReadTimeoutError,
+)
 
 from airflow_provider_enos.api.errors import (
     EnOSCertificateError,
@@ -22,7 +30,7 @@ from airflow_provider_enos.api.errors import (
 from airflow_provider_enos.api.messages import Answer, Request, require_size
 from airflow_provider_enos.api.settings import EnOSSettings
 from airflow_provider_enos.hooks.kill_switch import KillSwitch
-from airflow_provider_enos.hooks.network import USER_AGENT, Network
+from airflow_provider_enos.hooks.network import CLOSED, USER_AGENT, Network
 
 _CHUNK_BYTES = 65_536
 
@@ -75,11 +83,11 @@ class RequestsIO:
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                body = _body(response, deadline, request)
+                body = _body(response, request, deadline, network.no_answer)
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return Answer(response.status_code, body, headers)
         except (requests.RequestException, HTTPError, OSError) as error:
-            raise _translated(error, request.purpose) from error
+            raise _translated(error, request.purpose, network) from error
 
 
 def _session(network: Network) -> requests.Session:
@@ -95,7 +103,7 @@ def _session(network: Network) -> requests.Session:
     return session
 
 
-def _body(response: requests.Response, deadline: float, request: Request) -> bytes:
+def _body(response: requests.Response, request: Request, deadline: float, late: str) -> bytes:
     body = bytearray()
     # read1 returns what has arrived, so that a body that drips cannot hold us for ever. (A head
     # that drips can for longer: requests has no limit on the whole of it.)
@@ -103,22 +111,30 @@ def _body(response: requests.Response, deadline: float, request: Request) -> byt
         body += chunk
         require_size(body, request, response.status_code)
         if time.monotonic() > deadline:
-            raise EnOSNoAnswerError("the answer took too long", during=request.purpose)
+            raise EnOSNoAnswerError(late, during=request.purpose)
     return bytes(body)
 
 
-def _translated(error: Exception, purpose: str) -> EnOSError:
+def _translated(error: Exception, purpose: str, network: Network) -> EnOSError:
     if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
         return InvalidSettingError("host or proxy: no address that can be connected to")
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return EnOSUnreachableError(network.no_connection, during=purpose)
     reason: object = error.args[0] if error.args else error
     if isinstance(reason, MaxRetryError):
         reason = reason.reason
     text = excerpt(str(reason)).rstrip(".")
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return EnOSCertificateError(f"{text}.", during=purpose)
-    never_sent = isinstance(reason, NewConnectionError | NameResolutionError) or isinstance(
-        error, requests.exceptions.ConnectTimeout | requests.exceptions.ProxyError
-    )
-    if never_sent or isinstance(error, requests.exceptions.SSLError):
+    if isinstance(reason, NewConnectionError | NameResolutionError) or isinstance(
+        error, requests.exceptions.ProxyError | requests.exceptions.SSLError
+    ):
         return EnOSUnreachableError(f"{text}.", during=purpose)
+    if isinstance(error, requests.exceptions.ReadTimeout | ReadTimeoutError):
+        return EnOSNoAnswerError(network.no_answer, during=purpose)
+    # urllib3 puts what happened behind words of its own.
+    protocol_error = error if isinstance(error, ProtocolError) else reason
+    inner = protocol_error.args[-1] if isinstance(protocol_error, ProtocolError) else reason
+    if isinstance(inner, ConnectionError | IncompleteRead):
+        return EnOSNoAnswerError(CLOSED, during=purpose)
     return EnOSNoAnswerError(f"no answer: {text}.", during=purpose)

@@ -139,7 +139,7 @@ WRONG = {
     "secret": (lambda _: {"password": "wrong"}, "(EnOS code 1003, HTTP 200)"),
     "host unknown": (lambda _: {"host": "https://enos.invalid"}, "enos.invalid"),
     "host refuses": (lambda _: {"host": "http://127.0.0.1:1"}, "127.0.0.1"),
-    "host is silent": (silent, "imed out"),
+    "host is silent": (silent, "no answer within 3 s"),
     "scheme": (lambda it: {"host": it.url.removeprefix("http://")}, "SSL"),
     "path": (lambda it: {"host": f"{it.url}/wrong"}, "no Route matched with those values"),
     "host empty": (lambda _: {"host": ""}, "'enos_default', host: got '', allowed is the address"),

@@ -1,15 +1,16 @@
 """
-Everything that can happen to a request, for a read, a write and a start.
+Everything that can happen to a request, for every call of the provider.
 
-Each row of ``TROUBLE`` says what one such fault leads to. What holds for all of them: a read is
-repeated when that can help, a write that may have been carried out is never sent twice, and a start
-takes effect exactly once.
+What holds for all of it: a read is repeated when that can help, a write that may have been carried
+out is never sent twice, and a start takes effect exactly once.
 """
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
@@ -20,9 +21,10 @@ from airflow_provider_enos.api.start import start
 from airflow_provider_enos.api.start_settings import StartSettings
 from airflow_provider_enos.api.start_values import StartProgress, StartTerms
 from airflow_provider_enos.emulator import faults as f
+from tests.contract.troubles import HTML, TROUBLES
 
 ORG = "o15517683199241"
-HTML = "<html><body>Sign in, please</body></html>"
+STAGE = {"stage_instance_name": "LatePointTagger_01", "asset_ids": ["a"], "point_ids": ["p"]}
 
 
 def start_flow(pipeline_id, progress=None, *, conflict_seconds=20.0):
@@ -37,224 +39,158 @@ def start_flow(pipeline_id, progress=None, *, conflict_seconds=20.0):
 
 
 @dataclass(frozen=True)
-class Trouble:
+class Made:
     """
-    One fault, once.
+    A call as the hook makes it.
 
-    :param read: What a read raises if it is not repeated; None: it notices nothing.
-    :param heals: Whether a read that is repeated gets through.
-    :param stop: What a stop raises; None: it survives.
-    :param starts: How many start requests arrive.
-    :param outcome: Of the start; None: it raises ``read``.
-    :param resends: Whether even a call that repeats nothing is sent again.
+    :param returns: Type of its value.
+    :param purpose: How its errors begin, after "Cannot ".
+    :param status: What the pipeline must be for it; None: any.
     """
 
-    fault: f.Fault
-    read: type[errors.EnOSError] | None
-    heals: bool
-    stop: type[errors.EnOSError] | None
-    starts: int
-    outcome: str | None
-    resends: bool = False
-    says: str = ""
-    timeout: float = 30.0
+    build: Callable[[str], Any]
+    returns: type
+    purpose: str
+    status: str | None = None
 
 
-LOST = errors.EnOSNoAnswerError
-SERVER = errors.EnOSServerError
-UNREADABLE = errors.EnOSUnreadableAnswerError
-QUICK = 0.25
-
-TROUBLE = {
-    "answer lost": Trouble(f.LoseAnswer(), LOST, True, LOST, 1, "adopted"),
-    "request lost": Trouble(f.DropRequest(), LOST, True, LOST, 2, "started"),
-    "answer cut": Trouble(f.CutAnswer(), LOST, True, LOST, 1, "adopted"),
-    "slow": Trouble(f.Slow(0.3), LOST, True, LOST, 1, "adopted", timeout=QUICK),
-    "dripping": Trouble(f.Trickle(20), LOST, True, LOST, 1, "adopted", timeout=QUICK),
-    "token revoked": Trouble(f.RevokeToken(), None, True, None, 2, "started", resends=True),
-    "500": Trouble(f.HttpError(500), SERVER, True, SERVER, 2, "started", says="HTTP 500"),
-    "502 after the deed": Trouble(
-        f.HttpError(502, HTML, carried_out=True),
-        SERVER,
-        True,
-        SERVER,
-        1,
-        "adopted",
-        says='an answer that begins with "<html><body>Sign in, please</body></html>" (HTTP 502)',
+READS = {
+    "list": Made(
+        lambda _: calls.list_pipelines(ORG), calls.PipelinePage, "list the pipelines of {org}"
     ),
-    "503": Trouble(
-        f.HttpError(503, '{"message":"Service unavailable"}', {"Retry-After": "0"}),
-        SERVER,
-        True,
-        SERVER,
-        2,
-        "started",
-        says='EnOS answered "Service unavailable" (HTTP 503)',
+    "details": Made(
+        lambda it: calls.get_pipeline_details(ORG, it),
+        PipelineDetails,
+        "read the details of pipeline {id} of {org}",
     ),
-    "504 after the deed": Trouble(
-        f.HttpError(504, carried_out=True), SERVER, True, SERVER, 1, "adopted", says="HTTP 504"
+    "offset_lag": Made(
+        lambda it: calls.get_pipeline_offset_lag(ORG, it),
+        OffsetLag,
+        "read the lag of pipeline {id} of {org}",
+        "RUNNING",
     ),
-    "99000": Trouble(f.Code(99000), SERVER, True, SERVER, 2, "started", says="EnOS code 99000"),
-    "401": Trouble(f.HttpError(401), None, True, None, 2, "started", resends=True),
-    "400": Trouble(
-        f.HttpError(400, '{"message":"Cannot process request body"}'),
-        errors.InvalidRequestError,
-        False,
-        errors.InvalidRequestError,
-        1,
-        None,
-        says='EnOS answered "Cannot process request body" (HTTP 400)',
+    "stage_state_get": Made(
+        lambda it: calls.get_stage_state(ORG, it, **STAGE),
+        tuple,
+        "get the stage state of pipeline {id} of {org}",
     ),
-    "403": Trouble(
-        f.HttpError(403, '{"message":"Your IP address is not allowed"}'),
-        errors.AccessDeniedError,
-        False,
-        errors.AccessDeniedError,
-        1,
-        None,
-        says='EnOS answered "Your IP address is not allowed" (HTTP 403)',
+}
+WRITES = {
+    "save": Made(lambda it: calls.save_pipeline(ORG, it, {}), str, "save pipeline {id} of {org}"),
+    "release": Made(
+        lambda it: calls.release_pipeline(ORG, it),
+        type(None),
+        "release pipeline {id} of {org}",
+        "STOPPED",
     ),
-    "404": Trouble(
-        f.HttpError(404, '{"message":"no Route matched with those values"}'),
-        errors.WrongGatewayError,
-        False,
-        errors.WrongGatewayError,
-        1,
-        None,
-        says='EnOS answered "no Route matched with those values" (HTTP 404)',
+    "pause": Made(
+        lambda it: calls.pause_pipeline(ORG, it),
+        type(None),
+        "pause pipeline {id} of {org}",
+        "RUNNING",
     ),
-    "429": Trouble(
-        f.TooManyRequests(),
-        errors.RateLimitedError,
-        True,
-        None,
-        2,
-        "started",
-        says='EnOS answered "API rate limit exceeded" (HTTP 429)',
+    "stop": Made(
+        lambda it: calls.stop_pipeline(ORG, it),
+        type(None),
+        "stop pipeline {id} of {org}",
+        "RUNNING",
     ),
-    "429 with a date": Trouble(
-        f.TooManyRequests(retry_after="Wed, 21 Oct 2015 07:28:00 GMT"),
-        errors.RateLimitedError,
-        True,
-        None,
-        2,
-        "started",
+    "reset_offset": Made(
+        lambda it: calls.reset_pipeline_offset(ORG, it),
+        type(None),
+        "reset the offset of pipeline {id} of {org}",
+        "PAUSED",
     ),
-    "a web page": Trouble(
-        f.Garbage(HTML),
-        UNREADABLE,
-        True,
-        UNREADABLE,
-        2,
-        "started",
-        says='the answer is not the JSON of EnOS: an answer that begins with "<html>',
-    ),
-    "garbage after the deed": Trouble(
-        f.Garbage('{"code"', "application/json", carried_out=True),
-        UNREADABLE,
-        True,
-        UNREADABLE,
-        1,
-        "adopted",
-    ),
-    "an empty answer": Trouble(
-        f.Garbage(""), UNREADABLE, True, UNREADABLE, 2, "started", says="an empty answer"
-    ),
-    "11 MB": Trouble(
-        f.HugeBody(11),
-        UNREADABLE,
-        True,
-        UNREADABLE,
-        2,
-        "started",
-        says="more than 10000000 bytes",
-    ),
-    "redirect": Trouble(
-        f.Redirect("https://login.invalid/?token=x"),
-        errors.WrongGatewayError,
-        False,
-        errors.WrongGatewayError,
-        1,
-        None,
-        says='the gateway redirects to "https://login.invalid/"',
+    "stage_state_delete": Made(
+        lambda it: calls.delete_stage_state(ORG, it, **STAGE),
+        bool,
+        "delete the stage state of pipeline {id} of {org}",
+        "PAUSED",
     ),
 }
 
 
-def test_every_fault_of_the_emulator_is_in_the_table():
-    assert {type(row.fault).__name__ for row in TROUBLE.values()} == set(f.FAULTS)
+def test_every_fault_and_every_operation_is_in_a_table():
+    assert {type(row.fault).__name__ for row in TROUBLES.values()} == set(f.FAULTS)
+    others = {"start", "token_get", "token_refresh", "unknown"}
+    assert {*READS, *WRITES, *others} == f.OPERATIONS
 
 
-@pytest.fixture(params=TROUBLE.values(), ids=TROUBLE)
+@pytest.fixture(params=TROUBLES)
 def trouble(request, emulator, connect):
-    connect(emulator.connection, extra={"request_timeout_seconds": request.param.timeout})
-    return request.param
+    trouble = TROUBLES[request.param]
+    connect(emulator.connection, extra={"request_timeout_seconds": trouble.timeout})
+    return trouble
 
 
 @pytest.fixture
-def order(emulator, run, trouble):
+def order(emulator, run, trouble, pipeline_id):
     """Order the fault for one request of an operation, on a new connection and with a token."""
     run(flows.once(calls.list_pipelines(ORG)))
     emulator.clear_requests()
-    return lambda operation: emulator.faults.append(
-        f.fault_of_json({**f.fault_as_json(trouble.fault), "on": operation})
-    )
+
+    def order(operation, made=None):
+        if made and made.status:
+            emulator.set_status(pipeline_id, made.status)
+        emulator.faults.append(trouble.on(operation))
+
+    return order
 
 
 def arrived(emulator, operation, count):
-    """How many requests have been answered; a slow one is answered after we have given up."""
+    """Return what has been answered; a slow one is answered after we have given up."""
     emulator.wait_for_request(operation, count=count)
-    return len(emulator.requests_for(operation))
+    return emulator.requests_for(operation)
 
 
-def test_a_call_that_repeats_nothing_says_what_happened(emulator, run, trouble, order):
-    order("list")
-    call = flows.once(calls.list_pipelines(ORG))
-
-    if trouble.read is None:
-        assert len(run(call).pipelines) == 3
-    else:
-        with pytest.raises(trouble.read) as raised:
-            run(call)
-        assert type(raised.value) is trouble.read
-        assert str(raised.value).startswith(f"Cannot list the pipelines of organization {ORG}: ")
-        assert trouble.says in str(raised.value)
-        assert "\n" not in str(raised.value)
-        assert "token=x" not in str(raised.value)
-
-    expected = 2 if trouble.resends else 1
-    assert arrived(emulator, "list", expected) == expected
+def check_error(error, trouble, purpose, pipeline_id):
+    """It is the one of the table, and says what was being done and what happened."""
+    purpose = purpose.format(id=pipeline_id, org=f"organization {ORG}")
+    assert type(error) is trouble.error
+    assert str(error).startswith(f"Cannot {purpose}: ")
+    assert trouble.says in str(error)
+    assert "\n" not in str(error)
+    assert "token=x" not in str(error)
 
 
-def test_read_is_repeated_when_that_helps_and_only_then(emulator, run, trouble, order):
-    order("list")
-    call = flows.ask(calls.list_pipelines(ORG))
+@pytest.mark.parametrize("operation", READS)
+def test_read_is_repeated_when_that_helps_and_only_then(
+    emulator, run, trouble, order, pipeline_id, operation
+):
+    made = READS[operation]
+    order(operation, made)
+    call = made.build(pipeline_id)
 
     if trouble.heals:
-        assert len(run(call).pipelines) == 3
+        assert isinstance(run(flows.ask(call)), made.returns)
     else:
-        with pytest.raises(trouble.read):
-            run(call)
+        with pytest.raises(errors.EnOSError) as raised:
+            run(flows.ask(call))
+        check_error(raised.value, trouble, made.purpose, pipeline_id)
 
     expected = 2 if trouble.heals else 1
-    assert arrived(emulator, "list", expected) == expected
+    assert len(arrived(emulator, operation, expected)) == expected
 
 
-def test_stop_that_may_have_worked_is_not_sent_again(emulator, run, trouble, order, pipeline_id):
-    emulator.set_status(pipeline_id, "RUNNING")
-    order("stop")
-    call = flows.ask(calls.stop_pipeline(ORG, pipeline_id))
+@pytest.mark.parametrize("operation", WRITES)
+def test_write_that_may_have_worked_is_not_sent_again(
+    emulator, run, trouble, order, pipeline_id, operation
+):
+    made = WRITES[operation]
+    order(operation, made)
+    call = flows.ask(made.build(pipeline_id))
+    is_good = trouble.heals and not trouble.may_be_done
 
-    if trouble.stop is None:
-        run(call)
+    if is_good:
+        assert isinstance(run(call), made.returns)
     else:
-        with pytest.raises(trouble.stop, match=f"stop pipeline {pipeline_id} of organization"):
+        with pytest.raises(errors.EnOSError) as raised:
             run(call)
+        check_error(raised.value, trouble, made.purpose, pipeline_id)
 
-    expected = 2 if trouble.stop is None else 1
-    assert arrived(emulator, "stop", expected) == expected
-    worked = trouble.stop is None or trouble.fault.carried_out
-    assert emulator.status_of(pipeline_id) == ("STOPPED" if worked else "RUNNING")
+    sent = arrived(emulator, operation, 2 if is_good else 1)
+    assert len(sent) == (2 if is_good else 1)
+    assert [one.effective for one in sent].count(True) == (is_good or trouble.is_done)
 
 
 def test_start_takes_effect_exactly_once(emulator, run, trouble, order, pipeline_id):
@@ -262,16 +198,55 @@ def test_start_takes_effect_exactly_once(emulator, run, trouble, order, pipeline
     progress = StartProgress()
     flow = start_flow(pipeline_id, progress)
 
-    if trouble.outcome is None:
-        with pytest.raises(trouble.read, match=f"start pipeline {pipeline_id} of organization"):
-            run(flow)
-    else:
+    if trouble.heals:
         result = run(flow)
-        assert (str(result.outcome), result.status) == (trouble.outcome, "RUNNING")
+        outcome = "adopted" if trouble.is_done else "started"
+        assert (str(result.outcome), result.status) == (outcome, "RUNNING")
+    else:
+        with pytest.raises(errors.EnOSError) as raised:
+            run(flow)
+        check_error(raised.value, trouble, "start pipeline {id} of {org}", pipeline_id)
 
-    assert arrived(emulator, "start", trouble.starts) == trouble.starts
-    assert emulator.pipeline(pipeline_id).starts_accepted == (trouble.outcome is not None)
-    assert progress.attempts == (1 if trouble.resends else trouble.starts)
+    expected = 2 if trouble.heals and not trouble.is_done else 1
+    assert len(arrived(emulator, "start", expected)) == expected
+    assert emulator.pipeline(pipeline_id).starts_accepted == trouble.heals
+    assert progress.attempts == (1 if trouble.error is None else expected)
+
+
+@pytest.mark.parametrize("trouble", [it for it in TROUBLES if it != "token revoked"], indirect=True)
+def test_trouble_with_the_token_is_none_of_the_request(emulator, run, trouble, pipeline_id):
+    """The request itself was never sent: it is sent after the trouble, a write too."""
+    emulator.set_status(pipeline_id, "RUNNING")
+    emulator.faults.append(trouble.on("token_get"))
+    call = flows.ask(calls.stop_pipeline(ORG, pipeline_id))
+
+    # What a new token helps against is no token at all here.
+    if trouble.heals and trouble.error:
+        run(call)
+    else:
+        with pytest.raises(errors.EnOSError) as raised:
+            run(call)
+        assert not raised.value.ambiguous
+        assert "\n" not in str(raised.value)
+
+    works = trouble.heals and trouble.error is not None
+    assert emulator.status_of(pipeline_id) == ("STOPPED" if works else "RUNNING")
+    assert len(emulator.requests_for("stop")) == works
+
+
+def test_call_that_repeats_nothing_is_sent_once(emulator, run, trouble, order, pipeline_id):
+    order("list")
+    call = flows.once(calls.list_pipelines(ORG))
+
+    if trouble.error is None:
+        assert len(run(call).pipelines) == 3
+    else:
+        with pytest.raises(errors.EnOSError) as raised:
+            run(call)
+        check_error(raised.value, trouble, READS["list"].purpose, pipeline_id)
+
+    expected = 2 if trouble.error is None else 1
+    assert len(arrived(emulator, "list", expected)) == expected
 
 
 @pytest.mark.parametrize("fault", [f.LoseAnswer(on="stop"), f.DropRequest(on="stop")])
@@ -336,46 +311,16 @@ def test_retry_after_beyond_our_patience_is_reported_at_once(emulator, run):
     assert len(emulator.requests_for("list")) == 1
 
 
-# Trouble with the token: the request itself was never sent
-
-TOKEN_TROUBLE = {
-    "503": f.HttpError(503, on="token_get"),
-    "1005": f.Code(1005, on="token_get"),
-    "answer lost": f.LoseAnswer(on="token_get"),
-    "429": f.TooManyRequests(on="token_get"),
-    "1001": f.Code(1001, on="token_get"),
-    "a web page": f.Garbage(HTML, on="token_get"),
-}
-
-
-@pytest.fixture(params=TOKEN_TROUBLE.values(), ids=TOKEN_TROUBLE)
-def token_trouble(request, emulator):
-    emulator.faults.append(request.param)
-
-
-@pytest.mark.usefixtures("token_trouble")
-def test_read_survives_trouble_with_the_token(emulator, run):
-    assert len(run(flows.ask(calls.list_pipelines(ORG))).pipelines) == 3
-
-    assert len(emulator.requests_for("token_get")) == 2
-    assert len(emulator.requests_for("list")) == 1
-
-
-@pytest.mark.usefixtures("token_trouble")
-def test_stop_that_was_never_sent_is_sent_after_trouble_with_the_token(emulator, run, pipeline_id):
-    emulator.set_status(pipeline_id, "RUNNING")
-
-    run(flows.ask(calls.stop_pipeline(ORG, pipeline_id)))
-
-    assert emulator.status_of(pipeline_id) == "STOPPED"
-    assert len(emulator.requests_for("stop")) == 1
-
-
-@pytest.mark.usefixtures("token_trouble")
+@pytest.mark.parametrize(
+    "fault",
+    [f.LoseAnswer(), f.HttpError(503), f.Code(1005), f.Code(1001), f.Garbage(HTML)],
+    ids=lambda fault: type(fault).__name__,
+)
 def test_pipeline_of_somebody_else_is_not_adopted_after_trouble_with_the_token(
-    emulator, run, pipeline_id
+    emulator, run, pipeline_id, fault
 ):
     """No start of ours was sent, so the running pipeline cannot be ours."""
+    emulator.faults.append(replace(fault, on="token_get"))
     emulator.set_status(pipeline_id, "RUNNING")
     progress = StartProgress()
 
@@ -385,20 +330,6 @@ def test_pipeline_of_somebody_else_is_not_adopted_after_trouble_with_the_token(
 
 
 # Answers that are JSON, but not EnOS's
-
-STAGE = {"stage_instance_name": "LatePointTagger_01", "asset_ids": ["a"], "point_ids": ["p"]}
-
-#: A call by the emulator's name, and what it returns.
-READERS = {
-    "list": (lambda _: calls.list_pipelines(ORG), calls.PipelinePage),
-    "details": (lambda it: calls.get_pipeline_details(ORG, it), PipelineDetails),
-    "offset_lag": (lambda it: calls.get_pipeline_offset_lag(ORG, it), OffsetLag),
-    "stage_state_get": (lambda it: calls.get_stage_state(ORG, it, **STAGE), tuple),
-    "stage_state_delete": (lambda it: calls.delete_stage_state(ORG, it, **STAGE), bool),
-    "save": (lambda it: calls.save_pipeline(ORG, it, {}), str),
-    "stop": (lambda it: calls.stop_pipeline(ORG, it), type(None)),
-}
-
 
 STRANGE_DATA = [
     "null",
@@ -416,20 +347,20 @@ STRANGE_DATA = [
 ]
 
 
-@pytest.mark.parametrize("operation", READERS)
+@pytest.mark.parametrize("operation", [*READS, *WRITES])
 def test_strange_data_is_an_error_of_ours_or_read_as_nothing(emulator, run, pipeline_id, operation):
     """Any other exception would end a trigger without an event, hence the task without a reason."""
-    build, kind = READERS[operation]
+    made = {**READS, **WRITES}[operation]
 
     def outcomes():
         for data in STRANGE_DATA:
             body = f'{{"code":0,"data":{data}}}'
             emulator.faults.append(f.Garbage(body, "application/json", on=operation))
             try:
-                value = yield from flows.once(build(pipeline_id))
+                value = yield from flows.once(made.build(pipeline_id))
             except errors.EnOSUnreadableAnswerError:
                 continue
-            assert isinstance(value, kind), f"{data[:60]}: {value!r}"
+            assert isinstance(value, made.returns), f"{data[:60]}: {value!r}"
 
     run(outcomes())
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 
 ORG = "o15517683199241"
 LIST = "list the pipelines of organization o15517683199241"
-TOKEN = "Cannot get an access token: "
+TOKEN = f"Cannot list the pipelines of organization {ORG}: no access token: "
 
 
 def look():

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from airflow.sdk.exceptions import AirflowRescheduleException
 from airflow_provider_enos.emulator.server import Emulator
 
 NUMBERS = itertools.count(1)
+MAX_AT_ONCE = 150
 
 
 class StateStore(dict):
@@ -52,13 +54,38 @@ class Stage:
     """One task's world: an EnOS, the connection to it, and what Airflow hands to each try."""
 
     def __init__(self, loop=None):
-        self.enos = Emulator(pipelines=2, access_key=f"task-{next(NUMBERS)}")
+        self._clock_offset = 0.0
+        self.enos = Emulator(
+            pipelines=2,
+            access_key=f"task-{next(NUMBERS)}",
+            clock=lambda: time.time() + self._clock_offset,
+        )
         self.conn_id = self.enos.access_key.replace("-", "_")
         self.pipeline_id = self.enos.pipeline_ids[0]
         self.org_id = self.enos.org_id
         self.result = self.error = None
         self._loop = loop
         self._store = StateStore()
+
+    def __enter__(self):
+        self.enos.start()
+        self.connect()
+        return self
+
+    def __exit__(self, *_):
+        self.enos.stop()
+        del os.environ[f"AIRFLOW_CONN_{self.conn_id.upper()}"]
+
+    def connect(self, *, extra=None, **fields):
+        """Set the task's Airflow connection; ``extra`` is added to, the rest replaced."""
+        connection = self.enos.connection
+        extra = {**connection["extra"], **(extra or {})}
+        text = json.dumps({**connection, **fields, "extra": extra})
+        os.environ[f"AIRFLOW_CONN_{self.conn_id.upper()}"] = text
+
+    def set_back_clock_of_task(self, seconds):
+        """Let the task's clock be so many seconds behind that of EnOS."""
+        self._clock_offset = seconds
 
     def new_try(self):
         return {
@@ -126,17 +153,13 @@ def ends(request):
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     stages = {key: Stage(loop) for key in tasks}
-    with (
-        contextlib.ExitStack() as stack,
-        pytest.MonkeyPatch.context() as patch,
-        ThreadPoolExecutor(len(tasks)) as pool,
-    ):
-        for stage in stages.values():
-            stack.enter_context(stage.enos)
-            name = f"AIRFLOW_CONN_{stage.conn_id.upper()}"
-            patch.setenv(name, stage.enos.connection_json)
-        for run in [pool.submit(task, stages[key]) for key, task in tasks.items()]:
-            run.result()
+
+    def carry_out(key):
+        with stages[key]:
+            tasks[key](stages[key])
+
+    with ThreadPoolExecutor(MAX_AT_ONCE) as pool:
+        list(pool.map(carry_out, tasks))
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()
@@ -144,9 +167,7 @@ def ends(request):
 
 
 @pytest.fixture
-def stage(monkeypatch):
+def stage():
     """One task's world, for tests that stand alone."""
-    stage = Stage()
-    with stage.enos:
-        monkeypatch.setenv(f"AIRFLOW_CONN_{stage.conn_id.upper()}", stage.enos.connection_json)
+    with Stage() as stage:
         yield stage

@@ -1,0 +1,279 @@
+"""
+The fault matrix: every trouble, at each call that a task makes, once and for good, in both modes.
+
+A green task means a pipeline that runs because of exactly one effective start, a red one says why;
+that is checked for each cell. What each cell ends with is in ``matrix.md`` beside this file, for
+people to read: a difference fails the test, and ``ENOS_WRITE_MATRIX=1`` writes it anew.
+"""
+
+import os
+import re
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_enos.api import errors
+from airflow_provider_enos.operators.streaming import StartPipelineOperator
+from airflow_provider_enos.sensors.streaming import PipelineStatusSensor
+from tests.contract.troubles import troubles
+
+#: Many tasks share the machine: no answer but those meant to be is late.
+LATE_SECONDS = 3.0
+TROUBLES = troubles(LATE_SECONDS)
+FILE = Path(__file__).with_name("matrix.md")
+MODES = ("sync", "deferrable")
+
+#: Long enough for what passes, and short for what does not.
+PATIENT, SHORT = 30.0, 2.0
+
+
+def start(stage, *, seconds, **more):
+    return StartPipelineOperator(
+        task_id="start",
+        pipeline_id=stage.pipeline_id,
+        execution_mode="standalone",
+        enos_conn_id=stage.conn_id,
+        poll_interval_seconds=0.1,
+        conflict_timeout=seconds,
+        start_timeout=seconds,
+        **more,
+    )
+
+
+def sensor(stage, *, seconds, **more):
+    return PipelineStatusSensor(
+        task_id="watch",
+        pipeline_id=stage.pipeline_id,
+        target_statuses=["RUNNING"],
+        enos_conn_id=stage.conn_id,
+        poke_interval=0.1,
+        timeout=seconds,
+        **more,
+    )
+
+
+@dataclass(frozen=True)
+class Place:
+    """A call of a task."""
+
+    build: Callable[..., Any]
+    operation: str
+
+
+TOKEN, START, LOOK = "start: its token", "start: the start", "start: the look for RUNNING"
+SENSOR_TOKEN, SENSOR_LOOK = "sensor: its token", "sensor: the look"
+PLACES = {
+    TOKEN: Place(start, "token_get"),
+    START: Place(start, "start"),
+    LOOK: Place(start, "list"),
+    SENSOR_TOKEN: Place(sensor, "token_get"),
+    SENSOR_LOOK: Place(sensor, "list"),
+}
+ONCE, FOR_GOOD = "once", "for good"
+
+
+def at(place, trouble, how_long):
+    """Arrange a trouble at a call of a task."""
+
+    def arrange(stage):
+        stage.connect(extra={"request_timeout_seconds": trouble.timeout})
+        if place.build is sensor:
+            stage.enos.set_status(stage.pipeline_id, "RUNNING")
+        stage.enos.faults.append(trouble.on(place.operation, 1 if how_long is ONCE else None))
+
+    return arrange
+
+
+def verdict(place_name, trouble, how_long):
+    """Say how a task must end: an outcome, or a class of error."""
+    passes = trouble.heals and how_long is ONCE
+    error = trouble.error or errors.AuthenticationError
+    if place_name in (TOKEN, SENSOR_TOKEN):
+        passes = passes and trouble.error is not None  # no other token helps a token
+        error = errors.NoTokenError if trouble.may_be_done else error
+    if place_name == START and trouble.is_done:
+        return "adopted"
+    if place_name == LOOK and error is errors.PipelineNotFoundError:
+        passes = how_long is ONCE  # accepted a moment ago: it cannot be missing
+    good = "started" if PLACES[place_name].build is start else "RUNNING"
+    return good if passes else error
+
+
+# What meets all calls of a task
+
+
+def no_such_host(stage):
+    stage.connect(host="http://no-such-host.invalid")
+
+
+def nobody_listens(stage):
+    stage.enos.stop()
+
+
+def nobody_listens_for_a_moment(stage):
+    stage.enos.stop()
+    threading.Timer(0.5, stage.enos.start).start()
+
+
+def nobody_accepts(stage):
+    stage.listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+    address = stage.listener.getsockname()
+    # The queue of those that wait to be accepted is full, so the next one gets no answer.
+    stage.others = [socket.socket() for _ in range(4)]
+    for other in stage.others:
+        other.setblocking(False)
+        other.connect_ex(address)
+    stage.connect(host=f"http://127.0.0.1:{address[1]}", extra={"request_timeout_seconds": 1})
+
+
+def https_of_a_plain_server(stage):
+    stage.connect(host=stage.enos.url.replace("http:", "https:"))
+
+
+def slow_clock(stage):
+    stage.set_back_clock_of_task(16 * 60)
+
+
+def wrong_secret_key(stage):
+    stage.connect(password="not-the-secret-key")
+
+
+def wrong_organization(stage):
+    stage.connect(extra={"org_id": "o-of-others"})
+
+
+NETWORK = {
+    ("no such host", FOR_GOOD): (no_such_host, errors.EnOSUnreachableError),
+    ("nobody listens", FOR_GOOD): (nobody_listens, errors.EnOSUnreachableError),
+    ("nobody listens", ONCE): (nobody_listens_for_a_moment, "started"),
+    ("nobody accepts the connection", FOR_GOOD): (nobody_accepts, errors.EnOSUnreachableError),
+    ("https address of a plain server", FOR_GOOD): (
+        https_of_a_plain_server,
+        errors.EnOSUnreachableError,
+    ),
+    ("the clock is 16 minutes slow", FOR_GOOD): (slow_clock, errors.AuthenticationError),
+    ("wrong secret key", FOR_GOOD): (wrong_secret_key, errors.AuthenticationError),
+    ("wrong organization", FOR_GOOD): (wrong_organization, errors.AccessDeniedError),
+}
+
+ALL_CALLS = "start: all calls"
+
+#: (place, trouble, how long) -> (what to build, how to arrange the trouble, verdict)
+CELLS = {
+    (place_name, name, how_long): (
+        place.build,
+        at(place, trouble, how_long),
+        verdict(place_name, trouble, how_long),
+    )
+    for place_name, place in PLACES.items()
+    for name, trouble in TROUBLES.items()
+    for how_long in (ONCE, FOR_GOOD)
+    if (name, place.operation) != ("token revoked", "token_get")
+} | {(ALL_CALLS, *key): (start, *rest) for key, rest in NETWORK.items()}
+
+
+def task(cell, mode):
+    build, arrange, _ = CELLS[cell]
+    seconds = PATIENT if cell[2] is ONCE else SHORT
+
+    def carry_out(stage):
+        arrange(stage)
+        stage.run(lambda stage, **more: build(stage, seconds=seconds, **more), mode)
+
+    return carry_out
+
+
+TASKS = {(*cell, mode): task(cell, mode) for cell in CELLS for mode in MODES}
+
+
+def effective_starts(stage):
+    return stage.enos.pipeline(stage.pipeline_id).starts_accepted
+
+
+def error_of_ours(stage):
+    is_final = isinstance(stage.error, AirflowFailException)
+    return stage.error.__cause__ if is_final else stage.error
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("cell", CELLS, ids=", ".join)
+def test_green_is_one_effective_start_and_red_says_why(ends, cell, mode):
+    stage, (build, _, wanted) = ends[(*cell, mode)], CELLS[cell]
+
+    assert effective_starts(stage) <= 1
+    if isinstance(wanted, str):
+        assert stage.error is None
+        assert stage.result["outcome" if build is start else "status"] == wanted
+        assert effective_starts(stage) == (build is start)
+        assert stage.enos.status_of(stage.pipeline_id) == "RUNNING"
+        return
+    assert stage.result is None
+    ours, text = error_of_ours(stage), str(stage.error)
+    assert type(ours) is wanted
+    assert isinstance(stage.error, AirflowFailException) is not ours.retryable
+    assert stage.pipeline_id in text
+    assert f"organization {'o-of-others' if 'wrong organization' in cell else stage.org_id}" in text
+    assert text.isprintable()
+    assert stage.enos.secret_key not in text
+    # Whoever reads of a pipeline that was started must not believe that it was not.
+    assert effective_starts(stage) == ("whose start EnOS has accepted" in text)
+
+
+#: What is different each time, or on each system.
+UNSTEADY = {
+    r"[0-9a-f]{8}-[0-9a-f-]{27}": "<id>",
+    r"x{20,}": "xxx",
+    r"\[SSL: [^)]*\)": "<what OpenSSL says>",
+    r"Name or service not known|\[Errno -?\d+\] [^.)]*|Connect call failed \(.*?\)": "<why>",
+    r"(port=|127\.0\.0\.1:)\d+": r"\1<port>",
+}
+
+
+def plain(stage):
+    """Return how a task ended, without what is different each time."""
+    if stage.error is None:
+        return "green: " + stage.result.get("outcome", stage.result["status"]), ""
+    text = str(stage.error).replace(stage.pipeline_id, "P").replace(stage.org_id, "O")
+    for pattern, instead in UNSTEADY.items():
+        text = re.sub(pattern, instead, text)
+    end = "all tries end" if isinstance(stage.error, AirflowFailException) else "Airflow may retry"
+    return f"red: {type(error_of_ours(stage)).__name__}, {end}", text
+
+
+def written(ends):
+    """Return the matrix as Markdown."""
+    lines = [
+        "# The fault matrix",
+        "",
+        "How each task ends; written by `test_matrix.py`. P is its pipeline, O its organization.",
+    ]
+    place = None
+    for cell in CELLS:
+        if cell[0] != place:
+            place = cell[0]
+            lines += [
+                "",
+                f"## {place}",
+                "",
+                "| trouble | how long | end | says |",
+                "|---|---|---|---|",
+            ]
+        by_mode = {mode: plain(ends[(*cell, mode)]) for mode in MODES}
+        (end,) = {end for end, _ in by_mode.values()}
+        texts = dict.fromkeys(text for _, text in by_mode.values())
+        lines.append(f"| {cell[1]} | {cell[2]} | {end} | {'<br>'.join(texts)} |")
+    return "\n".join(lines) + "\n"
+
+
+def test_what_tasks_say_is_what_people_have_read(ends):
+    text = written(ends)
+    if os.environ.get("ENOS_WRITE_MATRIX"):
+        FILE.write_text(text)
+
+    assert text == FILE.read_text()
