@@ -129,6 +129,12 @@ class LocalAirflow:
         self._processes[name] = process
         return process.pid
 
+    def kill(self, name: str) -> None:
+        """End a component, and all that it has started, with SIGKILL."""
+        process = self._processes.pop(name)
+        _signal_group(process, signal.SIGKILL)
+        process.wait()
+
     def pid_of(self, name: str) -> int:
         """Return the process ID of a component."""
         return self._processes[name].pid
@@ -254,6 +260,17 @@ class LocalAirflow:
         """Mark a task as ``failed`` or ``success``, as a person does in the web interface."""
         path = f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances/{task_id}"
         self.api("PATCH", path, json={"new_state": state})
+
+    def end_run(self, dag_id: str, run_id: str, state: str) -> None:
+        """Mark a DAG run as ``failed`` or ``success``."""
+        path = f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}"
+        self.api("PATCH", path, json={"state": state})
+
+    def clear_task(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Clear a task, as a person does who wants it run again."""
+        what = {"dag_run_id": run_id, "task_ids": [task_id]}
+        how = {"dry_run": False, "only_failed": False}
+        self.api("POST", f"/dags/{dag_id}/clearTaskInstances", json={**what, **how})
 
     def task_log(
         self, dag_id: str, run_id: str, task_id: str, *, try_number: int = 1, map_index: int = -1

@@ -7,8 +7,8 @@ A :class:`Call` is one documented call: its request, and how to read ``data`` of
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Generic, TypeVar
@@ -82,6 +82,15 @@ class Call(Generic[T]):
 
     request: Request
     read: Callable[[Any], T]
+
+
+def without(secrets: Iterable[str], answer: Answer) -> Answer:
+    """Return an answer that repeats none of these, since parts of it may be shown."""
+    body, headers = answer.body, answer.headers
+    for secret in secrets:
+        body = body.replace(secret.encode(), b"***")
+        headers = {name: value.replace(secret, "***") for name, value in headers.items()}
+    return replace(answer, body=body, headers=headers)
 
 
 def json_body(value: Mapping[str, Any]) -> bytes:

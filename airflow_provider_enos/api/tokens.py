@@ -20,7 +20,14 @@ from airflow_provider_enos.api.errors import (
     NoTokenError,
     RepeatedRequestError,
 )
-from airflow_provider_enos.api.messages import Answer, Call, Request, read_data, token_was_rejected
+from airflow_provider_enos.api.messages import (
+    Answer,
+    Call,
+    Request,
+    read_data,
+    token_was_rejected,
+    without,
+)
 from airflow_provider_enos.api.registry import Registry
 from airflow_provider_enos.api.settings import EnOSSettings
 from airflow_provider_enos.api.signing import signed_headers
@@ -187,6 +194,7 @@ def _send_signed(request: Request, settings: EnOSSettings, cache: TokenCache) ->
             body=request.body,
         )
         answer: Answer = yield Send(replace(request, headers={**request.headers, **headers}))
+        answer = without((token, headers["apim-signature"]), answer)
         if is_last or not token_was_rejected(answer):
             return answer
         cache.drop(token)

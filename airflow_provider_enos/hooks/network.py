@@ -26,6 +26,8 @@ CONNECT_SHARE_OF_TIMEOUT = 0.9
 
 USER_AGENT = f"airflow-provider-enos/{version('airflow-provider-enos')}"
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
 #: In the words of both clients.
 CLOSED = "the connection was closed before the answer was complete."
 
@@ -64,10 +66,12 @@ class Network:
             allowed = "true, false or the path of a CA bundle (PEM file or folder)"
             raise InvalidSettingError.of("verify", ca_bundle, allowed) from None
         timeout = settings.request_timeout_seconds
+        proxy = settings.proxy or _environment_proxy(settings.gateway_url)
+        _warn_of_plain_http(settings.gateway_url, proxy)
         return cls(
             ca_bundle=ca_bundle,
             tls=tls,
-            proxy=settings.proxy or _environment_proxy(settings.gateway_url),
+            proxy=proxy,
             connect_timeout_seconds=min(
                 timeout * CONNECT_SHARE_OF_TIMEOUT, MAX_CONNECT_TIMEOUT_SECONDS
             ),
@@ -83,6 +87,17 @@ class Network:
     def no_answer(self) -> str:
         """Say that the time for an answer is over."""
         return f"no answer within {self.total_timeout_seconds:g} s."
+
+
+def _warn_of_plain_http(gateway_url: str, proxy: str | None) -> None:
+    parts = urlsplit(gateway_url)
+    if parts.scheme == "http" and (proxy or parts.hostname not in LOOPBACK):
+        who = "the proxy and others" if proxy else "others"
+        log.warning(
+            "Requests to %s are NOT encrypted: %s on the way can read and change them.",
+            gateway_url,
+            who,
+        )
 
 
 def _ca_bundle(settings: EnOSSettings) -> str | None:

@@ -14,6 +14,20 @@ HERE = Path(__file__).parent
 EXAMPLES = HERE.parent.parent / "example_dags"
 CONSOLE_URL = "https://console.example.com/{org_id}/pipelines/{pipeline_id}"
 
+#: In an environment variable only, of which Airflow does not know that it is to be masked.
+PLANTED_SECRET = "planted-5b7e0c2f-secret"
+
+ENVIRONMENT = {
+    # Everything is said, and written to the database as it is: the search for secrets sees it all.
+    "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
+    "AIRFLOW__CORE__FERNET_KEY": "",
+    "E2E_PLANTED": PLANTED_SECRET,
+    # Airflow waits for minutes before it believes that a worker or a triggerer is dead.
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
+}
+
 
 @dataclass(frozen=True)
 class Run:
@@ -69,8 +83,19 @@ class Stack:
             if request.effective:
                 return
 
+    def wait_for_task(self, run, *states):
+        """Wait until the run's task is in one of these states."""
+        self.airflow.wait_until(
+            lambda: self.task(run)["state"] in states, f"task of {run} in {states}"
+        )
+
     def accepted_starts(self, pipeline_id):
         return [r for r in self.enos.requests_for("start", pipeline_id) if r.effective]
+
+
+def pytest_collection_modifyitems(items):
+    """The search for secrets comes last, when there is most to search."""
+    items.sort(key=lambda item: "e2e/test_secrets" in item.nodeid)
 
 
 @pytest.fixture(scope="session")
@@ -86,6 +111,8 @@ def stack(tmp_path_factory):
             "enos_default": connection,
             "enos_wrong_key": connection | {"password": "wrong"},
         }
-        with LocalAirflow(folder / "airflow", dags, connections=connections) as airflow:
+        with LocalAirflow(
+            folder / "airflow", dags, connections=connections, environment=ENVIRONMENT
+        ) as airflow:
             airflow.wait_for_dags({p.stem for p in EXAMPLES.glob("*.py")} | {"e2e_start_sync"})
             yield Stack(airflow, enos)

@@ -291,6 +291,29 @@ def test_proxy_of_the_environment_is_used(emulator, run, new_proxy, monkeypatch,
     assert len(proxy.seen) == 2
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("via_proxy", [True, False])
+def test_plain_http_is_warned_of(
+    emulator, connect, run, new_proxy, monkeypatch, caplog, scheme, via_proxy
+):
+    connect(emulator.connection, host=f"{scheme}://enos.invalid")
+    if via_proxy:
+        monkeypatch.setenv("ALL_PROXY", new_proxy(refuse="503 Service Unavailable").url)
+
+    with pytest.raises(errors.EnOSError):
+        run(look())
+
+    warned = "Requests to http://enos.invalid are NOT encrypted" in caplog.text
+    assert warned is (scheme == "http")
+    assert ("the proxy and others on the way" in caplog.text) is (warned and via_proxy)
+
+
+def test_plain_http_to_an_emulator_on_this_machine_is_not_warned_of(run, emulator, caplog):
+    run(look())
+
+    assert "NOT encrypted" not in caplog.text
+
+
 def test_proxy_of_the_environment_may_lack_its_scheme(emulator, run, new_proxy, monkeypatch):
     proxy = new_proxy()
     monkeypatch.setenv("HTTP_PROXY", proxy.address)

@@ -6,19 +6,30 @@ from airflow.sdk import DAG, Param
 
 from airflow_provider_enos.operators.streaming import StartPipelineOperator
 
+LIMIT = timedelta(seconds=20)
 WAYS = {
     "sync": {},
     "deferrable": {"deferrable": True},
     "from_trigger": {"start_from_trigger": True},
     "stop_on_kill_sync": {"on_kill": "stop"},
     "stop_on_kill_deferrable": {"on_kill": "stop", "deferrable": True},
+    "execution_timeout_sync": {"execution_timeout": LIMIT, "retries": 0},
+    "execution_timeout_deferrable": {"execution_timeout": LIMIT, "deferrable": True, "retries": 0},
 }
 
-for name, options in WAYS.items():
+#: Of a whole run.
+LIMITED = {
+    "dagrun_timeout_sync": {},
+    "dagrun_timeout_deferrable": {"deferrable": True},
+    "dagrun_timeout_from_trigger": {"start_from_trigger": True},
+}
+
+for name, options in {**WAYS, **LIMITED}.items():
     is_templated = "from_trigger" not in name
     with DAG(
         f"e2e_start_{name}",
         schedule=None,
+        dagrun_timeout=LIMIT if name in LIMITED else None,
         params={
             "pipeline_id": Param("set by the run", type="string"),
             "org_id": Param("set by the run", type="string"),

@@ -1,0 +1,250 @@
+"""
+Processes that die and people who end tasks, while pipelines are being started.
+
+A start may be on its way, waiting for its turn, or accepted and not running yet. Whatever dies:
+each pipeline is started exactly once, and the task says how. Whatever a person ends: nothing is
+sent any more, and nothing is stopped that is not this try's.
+"""
+
+import contextlib
+import os
+import signal
+
+import psutil
+import pytest
+
+from airflow_provider_enos.emulator.faults import Slow
+
+WAYS = ["sync", "deferrable", "from_trigger"]
+FOR_EVER = 600
+
+
+@pytest.fixture
+def slow_starts(stack):
+    """Pipelines stay STARTING until a test lets them run."""
+    stack.enos.settings.start_seconds = FOR_EVER
+    yield
+    stack.enos.settings.start_seconds = 1
+
+
+def queued(stack, dag_id, **conf):
+    """Run a DAG whose start is refused: somebody else is starting a pipeline."""
+    org_id = stack.new_organization()
+    stack.enos.hold_start_lock(FOR_EVER, org_id)
+    return stack.run(dag_id, org_id=org_id, **conf)
+
+
+def let_in(stack, run):
+    stack.enos.release_start_lock(run.org_id)
+
+
+def started(stack, run):
+    """Wait until EnOS has accepted the start, which may be before it answers."""
+    stack.enos.wait_for_status(run.pipeline_id, "STARTING", timeout=60)
+
+
+def runs(stack, run):
+    """The start is over: the pipeline runs, and others may be started."""
+    stack.enos.set_status(run.pipeline_id, "RUNNING")
+    stack.enos.release_start_lock(run.org_id)
+
+
+def kill_task(stack, run):
+    """Kill the process of a task, as the kernel does when memory is short."""
+    os.kill(stack.task(run)["pid"], signal.SIGKILL)
+
+
+def kill_worker(stack, run):
+    """Kill the task and the worker that watches over it: nobody tells Airflow."""
+    task = psutil.Process(stack.task(run)["pid"])
+    worker = task.parent()
+    for process in (worker, task):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def check_started_once(stack, run, outcome):
+    assert stack.state(run) == "success", stack.log(run)
+    assert stack.enos.pipeline(run.pipeline_id).starts_accepted == 1
+    assert stack.enos.status_of(run.pipeline_id) == "RUNNING"
+    assert stack.result(run)["outcome"] == outcome
+
+
+# Processes
+
+
+@pytest.mark.usefixtures("slow_starts")
+def test_killed_workers(stack):
+    """Between the request and its answer, during the wait, in the queue; the whole worker."""
+    org_id = stack.new_organization()
+    pipeline_id = stack.enos.add_pipeline(org_id)
+    stack.enos.faults.append(Slow(20, on="start", pipeline_id=pipeline_id))
+    unanswered = stack.run("e2e_start_sync", org_id=org_id, pipeline_id=pipeline_id)
+    waiting, watched = stack.run("e2e_start_sync"), stack.run("e2e_start_sync")
+    in_queue = queued(stack, "e2e_start_sync")
+    started(stack, unanswered)
+    kill_task(stack, unanswered)
+    for run, kill in {waiting: kill_task, watched: kill_worker}.items():
+        stack.enos.wait_for_request("start", run.pipeline_id, timeout=60)
+        stack.airflow.wait_until(lambda run=run: "accepted ->" in stack.log(run), "a first look")
+        kill(stack, run)
+    stack.enos.wait_for_request("start", in_queue.pipeline_id, timeout=60)
+    kill_task(stack, in_queue)
+    let_in(stack, in_queue)
+    started(stack, in_queue)
+    for run in (unanswered, waiting, watched, in_queue):
+        runs(stack, run)
+
+    for run in (unanswered, waiting, watched):
+        check_started_once(stack, run, "adopted")
+    check_started_once(stack, in_queue, "started")
+    assert {stack.task(run)["try_number"] for run in (waiting, watched, in_queue)} == {2}
+
+
+@pytest.mark.usefixtures("slow_starts")
+def test_killed_triggerer(stack):
+    """Its starts go on in the next one: the one accepted, and those that wait for their turn."""
+    org_id = stack.new_organization()
+    first = stack.run("e2e_start_deferrable", org_id=org_id)
+    started(stack, first)
+    stack.airflow.wait_until(lambda: noted(stack, first), "a note of the acceptance")
+    others = [stack.run(f"e2e_start_{way}", org_id=org_id) for way in WAYS[1:] * 2]
+    for run in others:
+        stack.wait_for_task(run, "deferred")
+
+    stack.airflow.kill("triggerer")
+    runs(stack, first)
+    stack.enos.settings.start_seconds = 1
+    stack.airflow.start_component("triggerer")
+
+    check_started_once(stack, first, "adopted")
+    for run in others:
+        check_started_once(stack, run, "started")
+
+
+def noted(stack, run):
+    """Whether the trigger has written down that EnOS has accepted its start."""
+    try:
+        note = stack.airflow.xcom(run.dag_id, run.run_id, "start", "enos_start")
+    except RuntimeError:  # there is none yet
+        return False
+    return note["accepted_at"] is not None
+
+
+@pytest.mark.usefixtures("slow_starts")
+def test_killed_scheduler(stack):
+    """With it die its workers."""
+    on_its_way = [stack.run(f"e2e_start_{way}") for way in WAYS]
+    in_queue = queued(stack, "e2e_start_deferrable")
+    for run in on_its_way:
+        started(stack, run)
+    stack.wait_for_task(in_queue, "deferred")
+
+    stack.airflow.kill("scheduler")
+    let_in(stack, in_queue)
+    started(stack, in_queue)
+    for run in (*on_its_way, in_queue):
+        runs(stack, run)
+    stack.airflow.start_component("scheduler")
+
+    check_started_once(stack, on_its_way[0], "adopted")
+    for run in (*on_its_way[1:], in_queue):
+        check_started_once(stack, run, "started")
+
+
+def test_outage_of_enos(stack):
+    """While starts wait for their turn, and after they were accepted."""
+    in_queue = [queued(stack, f"e2e_start_{way}") for way in WAYS]
+    stack.enos.settings.start_seconds = FOR_EVER
+    accepted = stack.run("e2e_start_deferrable")
+    for run in in_queue:
+        stack.enos.wait_for_request("start", run.pipeline_id, timeout=60)
+    started(stack, accepted)
+    stack.enos.settings.start_seconds = 1
+
+    stack.enos.stop()
+    runs(stack, accepted)
+    for run in in_queue:
+        let_in(stack, run)
+    stack.enos.start()
+
+    for run in (*in_queue, accepted):
+        check_started_once(stack, run, "started")
+        assert stack.task(run)["try_number"] == 1
+
+
+# People, and limits of Airflow
+
+
+def mark_failed(stack, run):
+    stack.airflow.end_task(run.dag_id, run.run_id, "start", "failed")
+
+
+def mark_success(stack, run):
+    stack.airflow.end_task(run.dag_id, run.run_id, "start", "success")
+
+
+def fail_run(stack, run):
+    stack.airflow.end_run(run.dag_id, run.run_id, "failed")
+
+
+def wait_for_the_limit(stack, run):
+    """Airflow, or we in its place, ends the task by itself."""
+
+
+def ends_of(way):
+    ends = {
+        "marked failed": (f"e2e_start_{way}", mark_failed, {"failed"}),
+        "marked success": (f"e2e_start_{way}", mark_success, {"success"}),
+        "run marked failed": (f"e2e_start_{way}", fail_run, {"failed", "skipped"}),
+        "dagrun_timeout": (f"e2e_start_dagrun_timeout_{way}", wait_for_the_limit, {"skipped"}),
+    }
+    if way != "from_trigger":
+        dag_id = f"e2e_start_execution_timeout_{way}"
+        ends["execution_timeout"] = (dag_id, wait_for_the_limit, {"failed"})
+    return ends
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_is_sent_for_a_task_that_was_ended_in_the_queue(stack, way):
+    ended = {}
+    for name, (dag_id, end, states) in ends_of(way).items():
+        run = queued(stack, dag_id)
+        stack.enos.wait_for_request("start", run.pipeline_id, timeout=60)
+        end(stack, run)
+        ended[name] = run, states
+    for name, (run, states) in ended.items():
+        stack.wait_for_task(run, *states)
+        stack.state(run)
+        assert stack.task(run)["state"] in states, name
+
+    # The next one of each organization is started, hence the one before it had left the queue.
+    next_ones = []
+    for run, _ in ended.values():
+        let_in(stack, run)
+        next_ones.append(stack.run("e2e_start_deferrable", org_id=run.org_id))
+    for run in next_ones:
+        check_started_once(stack, run, "started")
+    for name, (run, _) in ended.items():
+        assert stack.enos.status_of(run.pipeline_id) == "PUBLISHED", name
+        assert stack.enos.requests_for("stop", run.pipeline_id) == []
+
+
+@pytest.mark.usefixtures("slow_starts")
+def test_cleared_task_leaves_its_pipeline_to_the_next_try(stack):
+    """A clear means a fresh start: the next try finds the pipeline running, and keeps it."""
+    cleared = [stack.run(f"e2e_start_{way}") for way in WAYS]
+    cleared.append(stack.run("e2e_start_stop_on_kill_deferrable"))
+    for run in cleared:
+        started(stack, run)
+        stack.airflow.wait_until(lambda run=run: "accepted ->" in stack.log(run), "a first look")
+        stack.airflow.clear_task(run.dag_id, run.run_id, "start")
+        runs(stack, run)
+
+    for run in cleared:
+        assert stack.state(run) == "success", stack.log(run, 2)
+        assert stack.task(run)["try_number"] == 2
+        assert stack.enos.pipeline(run.pipeline_id).starts_accepted == 1
+        assert stack.enos.status_of(run.pipeline_id) == "RUNNING"
+        assert stack.enos.requests_for("stop", run.pipeline_id) == []
+        assert stack.result(run)["outcome"] == "already_running"
