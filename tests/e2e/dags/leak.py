@@ -1,5 +1,6 @@
 """A task that says what it should not, for the test that must find it."""
 
+import logging
 import os
 
 from airflow.sdk import DAG, task
@@ -8,6 +9,6 @@ with DAG("e2e_leak", schedule=None):
 
     @task
     def say():
-        print("it is", os.environ["E2E_PLANTED"])
+        logging.getLogger(__name__).info("it is %s", os.environ["E2E_PLANTED"])
 
     say()
