@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo play test check properties bench setup format lock clean
+.PHONY: demo play test check properties soak bench setup format lock clean
 
 demo: setup
 	@$(BIN)/python -m demo
@@ -24,7 +24,11 @@ check: setup lint
 properties: setup
 	@ENOS_PROPERTIES=thorough $(BIN)/python -m pytest -q tests/properties
 
-# Half an hour: measure, print the tables and write them into the README. Needs PostgreSQL.
+# Ten minutes of starts, stops, kills, strangers and faults; every verdict is checked.
+soak: setup
+	@$(BIN)/python -m tests.soak
+
+# An hour: measure, print the tables and write them into the README. Needs PostgreSQL.
 bench: setup
 	@$(BIN)/python -m benchmarks
 

@@ -24,7 +24,7 @@ WAYS = {
     "sync": "`StartPipelineOperator`, on workers, mapped",
     "http_retries": "`HttpOperator`, 20 retries, exponential back-off",
     "http_tenacity": "`HttpOperator`, tenacity `retry_args`",
-    "loop_in_a_task": "`@task` with a loop, every 2 s",
+    "loop_in_a_task": "`@task` with a loop, every 1.5 s",
     "pool_of_one_slot": "the loop in a pool of one slot",
 }
 

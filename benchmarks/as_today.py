@@ -14,7 +14,7 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_random_ex
 
 BODY = {"executionMode": 0, "kafkaRate": 1000, "resourceConfig": {"server": 0.1}}
 PATH = "/streaming/v2.0/streaming/pipeline/{}?action=start&orgId={}"
-LOOP_SECONDS = 2.0
+LOOP_SECONDS = 1.5
 
 #: What HttpOperator's ``retry_args`` take.
 TENACITY: dict[str, Any] = {

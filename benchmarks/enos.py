@@ -100,7 +100,12 @@ def running_enos(
     command += ["--pipelines", str(pipelines), "--start-seconds", str(hold)]
     for org_id in org_ids:
         command += ["--org", org_id]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # it complains of clients that leave in the middle of an answer
+        text=True,
+    ) as process:
         try:
             assert process.stdout is not None
             url = process.stdout.readline().split()[3]

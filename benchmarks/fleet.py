@@ -35,8 +35,9 @@ POLL_INTERVAL_SECONDS = 5.0
 WATCH_SECONDS = 60.0
 LAG_PROBE_SECONDS = 0.01
 
-#: After it all have come to wait.
+#: After it all have come to wait; Airflow takes a millisecond to look up a connection.
 SETTLE_SECONDS = 8.0
+SETTLE_SECONDS_EACH = 0.002
 
 
 async def in_triggers(triggers: list[BaseTrigger], org_id: str) -> dict[str, Any]:
@@ -48,7 +49,7 @@ async def in_triggers(triggers: list[BaseTrigger], org_id: str) -> dict[str, Any
     lags: list[float] = []
     before, cpu_before = _resident_bytes(), time.process_time()
     tasks = [asyncio.create_task(_outcome(trigger)) for trigger in triggers]
-    await asyncio.sleep(SETTLE_SECONDS)
+    await asyncio.sleep(SETTLE_SECONDS + SETTLE_SECONDS_EACH * len(triggers))
     probe = asyncio.create_task(_probe(lags))
     waiting = _resident_bytes()
     outcomes = await asyncio.gather(*tasks)

@@ -41,7 +41,7 @@ class Case:
 WHO = {
     "triggers": "{} triggerer{}",
     "sync": "{} worker{}",
-    "loop": "`requests` in a loop, every 2 s",
+    "loop": "`requests` in a loop, every 1.5 s",
     "tenacity": "`requests` with tenacity",
     "pool": "`requests` in a loop, one at a time",
 }

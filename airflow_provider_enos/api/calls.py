@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from airflow_provider_enos.api.errors import EnOSUnreadableAnswerError, InvalidSettingError
@@ -29,12 +30,17 @@ NEW_PIPELINE = "null"
 MAX_STAGE_POINTS = 100_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PipelinePage:
     """One page of List Pipelines; ``count`` is EnOS's, and nobody says of what."""
 
     pipelines: tuple[Pipeline, ...]
     count: int | None
+
+    @cached_property
+    def by_id(self) -> dict[str, Pipeline]:
+        """The pipelines by ID; made once for all who look at the page."""
+        return {pipeline.pipeline_id: pipeline for pipeline in self.pipelines}
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,16 +155,18 @@ def list_call(
 def collected(
     get_page: Callable[[int], Flow[Shared[PipelinePage]]], until: str | None = None
 ) -> Flow[Listing]:
-    """Return the pipelines of all pages, or of the pages down to that which has ``until``."""
+    """Return the pipelines of all pages, or those of the page that has ``until``."""
     found: dict[str, Pipeline] = {}
     for page_no in range(1, MAX_PAGES + 1):
         shared = yield from get_page(page_no)
         page = shared.value
+        if until in page.by_id:
+            return Listing(page.by_id, shared.begun_at)
         known, size = len(found), len(page.pipelines)
-        found.update((pipeline.pipeline_id, pipeline) for pipeline in page.pipelines)
+        found.update(page.by_id)
         # EnOS does not say whether "count" counts the page or all; more than the page is all.
         total = page.count if page.count is not None and page.count > size else None
         is_last = size < DEFAULT_PAGE_SIZE if total is None else len(found) >= total
-        if is_last or until in found or len(found) == known:
+        if is_last or len(found) == known:
             break
     return Listing(found, shared.begun_at)

@@ -62,8 +62,11 @@ def see_page(
     patience: flows.Patience = flows.AT_ONCE,
 ) -> Flow[Shared[PipelinePage]]:
     """Return a page of the released pipelines as some flow of this process has just seen it."""
-    call = flows.list_call(org_id, page_no, is_system)
-    share = Share((org_id, is_system, page_no), lambda: flows.once(call), max_age_seconds)
+    share = Share(
+        (org_id, is_system, page_no),
+        lambda: flows.once(flows.list_call(org_id, page_no, is_system)),
+        max_age_seconds,
+    )
 
     def attempt() -> Flow[Shared[PipelinePage]]:
         seen: Shared[PipelinePage] = yield share

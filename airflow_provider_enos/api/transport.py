@@ -206,7 +206,7 @@ async def _perform(step: Step, io: AsyncIO) -> Any:
             return await io.send(request)
         case Sleep(seconds):
             return await asyncio.sleep(seconds)
-        case Wait(future, seconds):
+        case Wait(future, seconds) if not future.done():
             # Not cancelled with us: others may wait for it too.
             waiting = asyncio.wrap_future(future)
             # Whoever has the future looks at its error; asyncio shall not complain of this one.
@@ -234,5 +234,7 @@ def _at_once(step: Step, io: BlockingIO | AsyncIO) -> Any:
             return time.time()
         case Log(message, arguments):
             return io.log(message, *arguments)
+        case Wait():
+            return None  # it is over
         case _:
             raise AssertionError(f"no step: {step!r}")
