@@ -75,16 +75,21 @@ def check_started_once(stack, run, outcome):
 
 @pytest.mark.usefixtures("slow_starts")
 def test_killed_workers(stack):
-    """Between the request and its answer, during the wait, in the queue; the whole worker."""
+    """Between request and answer, in the wait after a restart, in the queue; a whole worker."""
     org_id = stack.new_organization()
     pipeline_id = stack.enos.add_pipeline(org_id)
     stack.enos.faults.append(Slow(20, on="start", pipeline_id=pipeline_id))
     unanswered = stack.run("e2e_start_sync", org_id=org_id, pipeline_id=pipeline_id)
-    waiting, watched = stack.run("e2e_start_sync"), stack.run("e2e_start_sync")
+    org_id = stack.new_organization()
+    running = stack.enos.add_pipeline(org_id, status="RUNNING")
+    restarted = stack.run(
+        "e2e_start_sync", org_id=org_id, pipeline_id=running, if_running="restart"
+    )
+    watched = stack.run("e2e_start_sync")
     in_queue = queued(stack, "e2e_start_sync")
     started(stack, unanswered)
     kill_task(stack, unanswered)
-    for run, kill in {waiting: kill_task, watched: kill_worker}.items():
+    for run, kill in {restarted: kill_task, watched: kill_worker}.items():
         stack.enos.wait_for_request("start", run.pipeline_id, timeout=60)
         stack.airflow.wait_until(lambda run=run: "accepted ->" in stack.log(run), "a first look")
         kill(stack, run)
@@ -92,13 +97,14 @@ def test_killed_workers(stack):
     kill_task(stack, in_queue)
     let_in(stack, in_queue)
     started(stack, in_queue)
-    for run in (unanswered, waiting, watched, in_queue):
+    for run in (unanswered, restarted, watched, in_queue):
         runs(stack, run)
 
-    for run in (unanswered, waiting, watched):
+    for run in (unanswered, restarted, watched):
         check_started_once(stack, run, "adopted")
     check_started_once(stack, in_queue, "started")
-    assert {stack.task(run)["try_number"] for run in (waiting, watched, in_queue)} == {2}
+    assert {stack.task(run)["try_number"] for run in (restarted, watched, in_queue)} == {2}
+    assert len(stack.enos.requests_for("stop", restarted.pipeline_id)) == 1
 
 
 @pytest.mark.usefixtures("slow_starts")
@@ -193,26 +199,25 @@ def wait_for_the_limit(stack, run):
 
 
 def ends_of(way):
-    ends = {
-        "marked failed": (f"e2e_start_{way}", mark_failed, {"failed"}),
-        "marked success": (f"e2e_start_{way}", mark_success, {"success"}),
-        "run marked failed": (f"e2e_start_{way}", fail_run, {"failed", "skipped"}),
-        "dagrun_timeout": (f"e2e_start_dagrun_timeout_{way}", wait_for_the_limit, {"skipped"}),
-    }
+    # Those with a limit first: their time runs.
+    ends = {"dagrun_timeout": (f"e2e_start_dagrun_timeout_{way}", wait_for_the_limit, {"skipped"})}
     if way != "from_trigger":
         dag_id = f"e2e_start_execution_timeout_{way}"
         ends["execution_timeout"] = (dag_id, wait_for_the_limit, {"failed"})
-    return ends
+    return ends | {
+        "marked failed": (f"e2e_start_{way}", mark_failed, {"failed"}),
+        "marked success": (f"e2e_start_{way}", mark_success, {"success"}),
+        "run marked failed": (f"e2e_start_{way}", fail_run, {"failed", "skipped"}),
+    }
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_nothing_is_sent_for_a_task_that_was_ended_in_the_queue(stack, way):
-    ended = {}
-    for name, (dag_id, end, states) in ends_of(way).items():
-        run = queued(stack, dag_id)
+    ends = ends_of(way)
+    ended = {name: (queued(stack, dag_id), states) for name, (dag_id, _, states) in ends.items()}
+    for name, (run, _) in ended.items():
         stack.enos.wait_for_request("start", run.pipeline_id, timeout=60)
-        end(stack, run)
-        ended[name] = run, states
+        ends[name][1](stack, run)
     for name, (run, states) in ended.items():
         stack.wait_for_task(run, *states)
         stack.state(run)
