@@ -58,5 +58,4 @@ def test_search_finds_a_secret_that_a_task_has_said(stack):
 
     found = places_of([PLANTED_SECRET], stack.airflow.home)
 
-    assert found
-    assert all("dag_id=e2e_leak" in path for path in found), found
+    assert any("dag_id=e2e_leak" in path for path in found), found
