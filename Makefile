@@ -28,7 +28,7 @@ properties: setup
 soak: setup
 	@$(BIN)/python -m tests.soak
 
-# An hour: measure, print the tables and write them into the README. Needs PostgreSQL.
+# Three quarters of an hour: measure, print the tables and write them into the README. Needs PostgreSQL.
 bench: setup
 	@$(BIN)/python -m benchmarks
 

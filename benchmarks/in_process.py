@@ -61,7 +61,7 @@ CASES = [
     Case(10, 10, kind="tenacity"),
     Case(20, 50),
     Case(1, 100, hold=1.0),
-    Case(1, 1000, hold=0.5),
+    Case(1, 1000, hold=0.3),
     Case(20, 1, kind="watchers"),
     Case(20, 5, kind="watchers"),
     Case(20, 50, kind="watchers"),
