@@ -6,7 +6,8 @@ import pytest
 
 
 def test_airflow_lists_the_provider(stack):
-    listed = json.loads(stack.airflow.command("providers", "list", "-o", "json").stdout)
+    text = stack.airflow.command("providers", "list", "-o", "json").stdout
+    listed, _ = json.JSONDecoder().raw_decode(text[text.index('[{"') :])  # amid lines at DEBUG
 
     assert "airflow-provider-enos" in {row["package_name"] for row in listed}
 
