@@ -10,3 +10,18 @@ Path(_home.name, "airflow.cfg").touch()
 os.environ["AIRFLOW_HOME"] = _home.name
 # What was learned of an EnOS of yesterday on the same port is of no use here.
 tempfile.tempdir = os.environ["TMPDIR"] = _home.name
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say how many cells of the fault matrix there were, those of tasks and those of calls."""
+    cells = {"passed": 0, "failed": 0}
+    for outcome in cells:
+        for report in terminalreporter.getreports(outcome):
+            name = report.nodeid
+            cells[outcome] += report.when == "call" and (
+                "test_matrix.py::test_green" in name or ("test_trouble.py" in name and "[" in name)
+            )
+    if any(cells.values()):
+        terminalreporter.write_line(
+            f"fault matrix: {sum(cells.values())} cells, {cells['failed']} not as the table says"
+        )
