@@ -17,6 +17,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import requests
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 
@@ -25,12 +26,18 @@ START_TIMEOUT_SECONDS = 180.0
 STOP_TIMEOUT_SECONDS = 20.0
 #: More than SQLite may wait for another writer.
 REQUEST_TIMEOUT_SECONDS = 90.0
+#: What Airflow answers where SQLite lets only one of two writers through; nothing was written then.
+DATABASE_WAS_BUSY = '"reason":"Database error"'
 
 Report = Callable[[str], None]
 
 
 class AirflowDidNotStartError(Exception):
     """A component ended, or Airflow was not healthy in time; the message has the log's end."""
+
+
+class DatabaseBusyError(RuntimeError):
+    """Airflow took a request back because somebody else was writing to its database."""
 
 
 class LocalAirflow:
@@ -188,14 +195,19 @@ class LocalAirflow:
         """Call what the web interface calls (``path`` below ``/ui``)."""
         return self._call(method, f"/ui{path}")
 
+    @retry(
+        retry=retry_if_exception_type(DatabaseBusyError),
+        stop=stop_after_delay(30),
+        wait=wait_fixed(0.5),
+        reraise=True,
+    )
     def _call(self, method: str, path: str, **options: Any) -> Any:
         response = self._session.request(
             method, self.url + path, timeout=REQUEST_TIMEOUT_SECONDS, **options
         )
         if not response.ok:
-            raise RuntimeError(
-                f"{method} {path}: HTTP {response.status_code} {response.text[:500]}"
-            )
+            said = f"{method} {path}: HTTP {response.status_code} {response.text[:500]}"
+            raise (DatabaseBusyError if DATABASE_WAS_BUSY in said else RuntimeError)(said)
         return response.json() if response.content else None
 
     def wait_for_dags(self, dag_ids: set[str]) -> None:
