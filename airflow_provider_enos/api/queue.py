@@ -53,10 +53,12 @@ class Place:
     A place in the queue.
 
     :param number: The lower, the sooner.
+    :param pipeline_id: What is to be started.
     :param turn: Done once this place is at the head and the turn is this process's.
     """
 
     number: int
+    pipeline_id: str = field(compare=False)
     turn: Future[Pacing] = field(default_factory=Future, compare=False, repr=False)
 
 
@@ -73,14 +75,16 @@ class StartQueue:
         self._is_claimed = False
         self._known = Pacing()
 
-    def enter(self, number: int | None = None) -> Place:
+    def enter(self, pipeline_id: str, number: int | None = None) -> Place:
         """
         Queue up.
 
+        :param pipeline_id: What is to be started.
         :param number: Of the place that was left for a while, to have it again.
         """
         with self._lock:
-            place = Place(next(self._numbers) if number is None else number)
+            number = next(self._numbers) if number is None else number
+            place = Place(number, pipeline_id)
             insort(self._places, place)
             self._next_turn()
             return place
@@ -97,10 +101,10 @@ class StartQueue:
                 self._shared.give_back(self._known.to_payload())
                 self._next_turn()
 
-    def before(self, place: Place) -> int:
-        """Return how many of this process are before a place."""
+    def before(self, place: Place) -> list[str]:
+        """Return the pipelines of this process that are before a place, the next one first."""
         with self._lock:
-            return sum(other.number < place.number for other in self._places)
+            return [other.pipeline_id for other in self._places if other.number < place.number]
 
     @property
     def known(self) -> Pacing:

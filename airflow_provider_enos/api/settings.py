@@ -14,6 +14,8 @@ from airflow_provider_enos.api.errors import InvalidSettingError
 DEFAULT_REQUEST_TIMEOUT_SECONDS = 30.0
 MAX_REQUEST_TIMEOUT_SECONDS = 600.0
 
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
 
@@ -125,8 +127,11 @@ def _gateway_url(field_name: str, host: str | None, port: int | None) -> str:
         or " " in text
     ):
         raise InvalidSettingError.of(field_name, host, allowed)
-    suffix = f":{port}" if port and not in_host else ""
-    return f"{parts.scheme}://{parts.netloc}{suffix}{parts.path}"
+    # One spelling for one gateway: its starts queue up together.
+    name = parts.netloc.lower().removesuffix(f":{in_host}")
+    port = in_host or port
+    suffix = f":{port}" if port and port != DEFAULT_PORTS[parts.scheme] else ""
+    return f"{parts.scheme}://{name}{suffix}{parts.path}"
 
 
 def _console_url(field_name: str, template: str | None) -> str | None:

@@ -136,9 +136,11 @@ class ResourceConfig:
             value = {"server": value}
         given = _object(value, path, ("server", "yarn", "advanced"))
         yarn, advanced = given.get("yarn"), given.get("advanced")
+        yarn_config = None if yarn is None else YarnConfig.parse(yarn, f"{path}.yarn")
         config = cls(
             server=_optional(_number, given, "server", path, _CU),
-            yarn=None if yarn is None else YarnConfig.parse(yarn, f"{path}.yarn"),
+            # A form's empty fields are as good as none.
+            yarn=None if yarn_config == YarnConfig() else yarn_config,
             advanced=_spark_parameters(advanced, f"{path}.advanced"),
         )
         if mode is ExecutionMode.STANDALONE:

@@ -67,7 +67,7 @@ class StartTurn:
         :raises ConflictTimeoutError: they were until the acceptance deadline.
         :raises EnOSError: anything else that EnOS answered, or the lack of an answer.
         """
-        place = self._queue.enter(self._number)
+        place = self._queue.enter(self._pipeline_id, self._number)
         self._number = place.number
         try:
             pacing = yield from self._turn(place)
@@ -80,8 +80,8 @@ class StartTurn:
         now = yield Now()
         if before := self._queue.before(place):
             yield Log(
-                "Pipeline %s queues up, as number %d of this process.",
-                (self._pipeline_id, before + 1),
+                "Pipeline %s queues up as number %d of this process, behind pipeline %s.",
+                (self._pipeline_id, len(before) + 1, before[-1]),
             )
         yield Wait(place.turn, max(self._terms.acceptance_deadline - now, LEAST_WAIT_SECONDS))
         if not place.turn.done():
@@ -182,7 +182,7 @@ class StartTurn:
 
     def _queued_too_long(self, place: Place, now: float) -> EnOSError:
         known = self._queue.known
-        text = f"it was number {self._queue.before(place) + 1} in the queue of this process"
+        text = f"it was number {len(self._queue.before(place)) + 1} in the queue of this process"
         if known.accepted_at is not None:
             text += f"; the last start was accepted {now - known.accepted_at:.0f} s ago"
         if known.hold_seconds is not None:

@@ -304,18 +304,19 @@ class StartPipelineOperator(BaseOperator):
     def _conclude(self, result: StartResult) -> dict[str, Any]:
         """Turn a start that succeeded into the task's result, in either mode."""
         self.log.info(
-            "Pipeline %s of organization %s: %s%s, %d attempts, %d conflicts, %.1f s.",
+            "Pipeline %s of organization %s %s%s, %.1f s after the task began to start it "
+            "(start requests: %d, refused because of other starts: %d).",
             result.pipeline_id,
             result.org_id,
             {
-                Outcome.STARTED: "started",
+                Outcome.STARTED: "was started",
                 Outcome.ALREADY_RUNNING: "was running already",
                 Outcome.ADOPTED: "was started by an earlier attempt of this task",
             }[result.outcome],
-            f", now {result.status}" if result.status else "",
+            f" and is {result.status}" if result.status else "",
+            result.waited_seconds,
             result.attempts,
             result.conflicts,
-            result.waited_seconds,
         )
         return result.to_payload()
 

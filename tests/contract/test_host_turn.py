@@ -26,7 +26,7 @@ from airflow_provider_enos.api.queue import StartQueue
 from airflow_provider_enos.hooks.host_turn import FileTurn
 
 queue = StartQueue(FileTurn(Path(sys.argv[1])))
-place = queue.enter()
+place = queue.enter("p")
 pacing = place.turn.result()
 print("mine", flush=True)
 sys.stdin.readline()
@@ -59,7 +59,7 @@ def keeper(path):
 
 def test_turn_and_knowledge_go_from_one_process_to_the_next(path, keeper):
     queue = StartQueue(FileTurn(path))
-    place = queue.enter()
+    place = queue.enter("p")
     assert not place.turn.done()
 
     keeper.stdin.write("\n")
@@ -69,7 +69,7 @@ def test_turn_and_knowledge_go_from_one_process_to_the_next(path, keeper):
 
 
 def test_turn_of_a_killed_process_is_free_at_once(path, keeper):
-    place = StartQueue(FileTurn(path)).enter()
+    place = StartQueue(FileTurn(path)).enter("p")
 
     keeper.send_signal(signal.SIGKILL)
 
@@ -80,18 +80,18 @@ def test_waiting_for_another_process_takes_one_thread_however_many_come_and_go(p
     queue = StartQueue(FileTurn(path))
     before = threading.active_count()
     for _ in range(50):
-        queue.leave(queue.enter())
+        queue.leave(queue.enter("p"))
 
     assert threading.active_count() == before + 1
 
     keeper.kill()
-    assert queue.enter().turn.result(timeout=5) == Pacing()
+    assert queue.enter("p").turn.result(timeout=5) == Pacing()
 
 
 def test_turn_that_is_had_when_nobody_wants_it_any_more_is_given_back(path, keeper):
     queue = StartQueue(FileTurn(path))
-    queue.leave(queue.enter())
-    other = StartQueue(FileTurn(path)).enter()
+    queue.leave(queue.enter("p"))
+    other = StartQueue(FileTurn(path)).enter("p")
 
     keeper.kill()
 
@@ -100,10 +100,10 @@ def test_turn_that_is_had_when_nobody_wants_it_any_more_is_given_back(path, keep
 
 def taken(queue):
     """Have a turn, and give it back with something learned."""
-    place = queue.enter()
+    place = queue.enter("p")
     place.turn.result(timeout=5).accepted_start(time.time(), "p-1")
     queue.leave(place)
-    return queue.enter().turn.result(timeout=5)
+    return queue.enter("p").turn.result(timeout=5)
 
 
 def test_file_is_private_and_holds_no_secret(path):
@@ -119,7 +119,7 @@ def test_file_that_a_dying_process_left_half_written_is_as_if_nothing_was_known(
     path.parent.mkdir(mode=0o700)
     path.write_bytes(content)
 
-    assert StartQueue(FileTurn(path)).enter().turn.result(timeout=5) == Pacing()
+    assert StartQueue(FileTurn(path)).enter("p").turn.result(timeout=5) == Pacing()
 
 
 def not_writable(folder):
@@ -180,9 +180,9 @@ def test_process_without_a_temporary_folder_queues_alone(monkeypatch, caplog):
 
 
 def test_file_that_is_cleaned_away_while_others_wait_lets_in_one_at_a_time(path, keeper):
-    waiting = StartQueue(FileTurn(path)).enter()
+    waiting = StartQueue(FileTurn(path)).enter("p")
     path.unlink()
-    later = StartQueue(FileTurn(path)).enter()
+    later = StartQueue(FileTurn(path)).enter("p")
     turns = [waiting.turn, later.turn]
     wait(turns, timeout=5, return_when=FIRST_COMPLETED)  # of a new file, beside the keeper's
 
@@ -204,7 +204,7 @@ def test_file_that_is_gone_once_it_is_locked_is_made_anew(path, monkeypatch):
 
     monkeypatch.setattr(fcntl, "flock", lock_and_clean_up)
 
-    place = StartQueue(FileTurn(path)).enter()
+    place = StartQueue(FileTurn(path)).enter("p")
     place.turn.result(timeout=5)
 
     assert path.exists()
@@ -223,9 +223,9 @@ def test_full_disk_costs_the_knowledge_and_not_the_turn(path, monkeypatch, caplo
 
 def test_forked_process_does_not_give_back_its_parents_turn(path):
     parents = StartQueue(FileTurn(path))
-    place = parents.enter()
+    place = parents.enter("p")
     place.turn.result(timeout=5)
-    other = StartQueue(FileTurn(path)).enter()
+    other = StartQueue(FileTurn(path)).enter("p")
 
     child = os.fork()
     if child == 0:
@@ -249,7 +249,7 @@ def test_every_organization_of_every_gateway_has_a_queue_of_its_own():
 
 def test_forked_process_waits_for_nobody_of_its_parent(path):
     parents = queue_for("https://fork.invalid", "o1")
-    place = parents.enter()
+    place = parents.enter("p")
     place.turn.result(timeout=5)
 
     child = os.fork()

@@ -82,7 +82,7 @@ def test_start_ends_in_time_and_its_verdict_is_true(world, terms, earlier_try):
         check_result(end, shown, world, terms, earlier_try)
     longest = terms.conflict_deadline + 2 * terms.start_timeout_seconds
     assert world.now <= min(longest, terms.deadline or longest) + SLACK_SECONDS
-    assert queue.before(queue.enter()) == 0, "it is still in the queue"
+    assert queue.before(queue.enter("p")) == [], "it is still in the queue"
 
 
 def check_error(error, shown, world):

@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "triggers": {"api", "hooks", "links", "triggers"},
     "operators": {"api", "hooks", "links", "retries", "arguments", "operators", "triggers"},
     "sensors": {"api", "hooks", "links", "retries", "arguments", "triggers"},
+    "plugins": {"api", "hooks", "links", "plugins"},
     "emulator": {"emulator"},
     "__init__": set(),
 }

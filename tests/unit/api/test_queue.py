@@ -38,17 +38,18 @@ def heads(*places):
 
 
 def test_first_come_is_first_served_and_one_at_a_time(queue):
-    first, second, third = queue.enter(), queue.enter(), queue.enter()
+    first, second, third = queue.enter("p1"), queue.enter("p2"), queue.enter("p3")
     assert heads(first, second, third) == [True, False, False]
+    assert queue.before(third) == ["p1", "p2"]
 
     queue.leave(first)
 
     assert heads(second, third) == [True, False]
-    assert queue.before(third) == 1
+    assert queue.before(third) == ["p2"]
 
 
 def test_who_leaves_from_the_middle_holds_up_nobody(queue):
-    first, second, third = queue.enter(), queue.enter(), queue.enter()
+    first, second, third = queue.enter("p"), queue.enter("p"), queue.enter("p")
 
     queue.leave(second)
     queue.leave(first)
@@ -57,7 +58,7 @@ def test_who_leaves_from_the_middle_holds_up_nobody(queue):
 
 
 def test_leaving_twice_takes_nobody_elses_turn(queue):
-    first, second, third = queue.enter(), queue.enter(), queue.enter()
+    first, second, third = queue.enter("p"), queue.enter("p"), queue.enter("p")
 
     queue.leave(first)
     queue.leave(first)
@@ -67,17 +68,17 @@ def test_leaving_twice_takes_nobody_elses_turn(queue):
 
 def test_place_that_was_left_for_a_while_is_had_again(queue):
     """Who had trouble of its own comes back before those who came later."""
-    first, second, third = queue.enter(), queue.enter(), queue.enter()
+    first, second, third = queue.enter("p"), queue.enter("p"), queue.enter("p")
     queue.leave(first)
 
-    again = queue.enter(first.number)
+    again = queue.enter("p", first.number)
     queue.leave(second)
 
     assert heads(again, third) == [True, False]
 
 
 def test_what_was_learned_goes_on_to_the_next(queue):
-    first, second = queue.enter(), queue.enter()
+    first, second = queue.enter("p"), queue.enter("p")
     first.turn.result().accepted_start(1000.0, "p-1")
 
     queue.leave(first)
@@ -91,10 +92,10 @@ def test_what_was_learned_goes_on_to_the_next(queue):
 def test_turn_that_comes_when_all_have_left_is_given_back():
     shared = SlowTurn(Pacing(accepted_at=7.0, accepted=["p"]).to_payload())
     queue = StartQueue(shared)
-    queue.leave(queue.enter())
+    queue.leave(queue.enter("p"))
 
     shared.grant()
-    late = queue.enter()
+    late = queue.enter("p")
     shared.grant()
 
     assert heads(late) == [True]
@@ -106,8 +107,8 @@ def test_turn_is_claimed_once_however_many_come_and_go_before_it_is_had():
     shared = SlowTurn()
     queue = StartQueue(shared)
     for _ in range(100):
-        queue.leave(queue.enter())
-    last = queue.enter()
+        queue.leave(queue.enter("p"))
+    last = queue.enter("p")
 
     shared.grant()
 
@@ -118,7 +119,7 @@ def test_turn_is_claimed_once_however_many_come_and_go_before_it_is_had():
 def test_other_processes_may_come_in_between():
     shared = SlowTurn()
     queue = StartQueue(shared)
-    first, second = queue.enter(), queue.enter()
+    first, second = queue.enter("p"), queue.enter("p")
     shared.grant()
 
     queue.leave(first)
@@ -131,7 +132,7 @@ def test_other_processes_may_come_in_between():
 @pytest.mark.parametrize("nonsense", [None, [], "x", {"holds": 3}, {"ask_at": 1.0}, 7])
 def test_nonsense_from_another_process_is_as_if_nothing_was_known(nonsense):
     queue = StartQueue(SlowTurn(nonsense))
-    place = queue.enter()
+    place = queue.enter("p")
 
     queue._shared.grant()
 
@@ -140,7 +141,7 @@ def test_nonsense_from_another_process_is_as_if_nothing_was_known(nonsense):
 
 def test_flow_that_the_garbage_collector_ends_in_the_queue_does_not_block_it(queue):
     def waits():
-        place = queue.enter()
+        place = queue.enter("p")
         try:
             yield place
         finally:
@@ -148,7 +149,7 @@ def test_flow_that_the_garbage_collector_ends_in_the_queue_does_not_block_it(que
 
     abandoned = waits()
     next(abandoned)
-    behind = queue.enter()
+    behind = queue.enter("p")
 
     with queue._lock:  # where a collection may happen at any time
         del abandoned
@@ -163,7 +164,7 @@ def test_threads_get_the_turn_one_after_another(queue):
 
     def work(number):
         nonlocal inside, most
-        place = queue.enter()
+        place = queue.enter("p")
         place.turn.result()
         with guard:
             inside += 1

@@ -109,7 +109,7 @@ def test_conflicts_are_waited_out(stage, enos, flow, progress):
 
 def test_pipeline_that_turns_running_brings_the_next_start_forward(stage, enos, flow, queue):
     """Somebody's start is over: EnOS may let ours in now."""
-    place = queue.enter()
+    place = queue.enter("p")
     place.turn.result().luck = 1.0
     queue.leave(place)
     shown = iter(["STARTING", "STARTING", "RUNNING"])
@@ -135,7 +135,7 @@ def test_pipeline_that_turns_running_brings_the_next_start_forward(stage, enos, 
 
 
 def test_long_pause_before_the_turn_is_used_is_explained(stage, enos, flow, queue):
-    place = queue.enter()
+    place = queue.enter("p")
     place.turn.result().hold_off(stage.now + 20)
     queue.leave(place)
 
@@ -153,7 +153,7 @@ def test_trouble_of_one_pipeline_does_not_stop_the_queue_for_an_hour(stage, enos
     with pytest.raises(EnOSServerError):
         stage.run(flow())
 
-    assert queue.enter().turn.result().ask_at <= stage.now + 60
+    assert queue.enter("p").turn.result().ask_at <= stage.now + 60
 
 
 def test_two_short_troubles_far_apart_are_no_long_one(stage, enos, flow):
@@ -171,7 +171,7 @@ def test_two_short_troubles_far_apart_are_no_long_one(stage, enos, flow):
 
 
 def test_clock_that_is_put_back_while_it_waits_does_not_prolong_the_wait(stage, enos, flow, queue):
-    place = queue.enter()
+    place = queue.enter("p")
     place.turn.result().holds = [60.0] * 8
     place.turn.result().accepted_start(stage.now, "p-0")
     queue.leave(place)
@@ -185,7 +185,7 @@ def test_clock_that_is_put_back_while_it_waits_does_not_prolong_the_wait(stage, 
 
 
 def test_slow_list_does_not_make_the_start_late(stage, enos, flow, queue):
-    place = queue.enter()
+    place = queue.enter("p")
     place.turn.result().holds = [60.0] * 8
     place.turn.result().accepted_start(stage.now, "p-0")
     queue.leave(place)
