@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo play test check properties soak bench setup format lock clean
+.PHONY: demo play test check properties soak bench screenshots setup format lock clean
 
 demo: setup
 	@$(BIN)/python -m demo
@@ -12,8 +12,9 @@ demo: setup
 play: setup
 	@$(BIN)/python -m demo play
 
-# Everything, end to end in a real Airflow.
+# Everything, end to end in a real Airflow and a real browser.
 test: setup lint
+	@$(BIN)/python -m tests.e2e.chromium
 	@$(BIN)/python -m pytest -q --cov --cov-fail-under=95
 
 # The fast part.
@@ -31,6 +32,11 @@ soak: setup
 # Three quarters of an hour: measure, print the tables and write them into the README. Needs PostgreSQL.
 bench: setup
 	@$(BIN)/python -m benchmarks
+
+# Renew the pictures that the README shows.
+screenshots: setup
+	@$(BIN)/python -m tests.e2e.chromium
+	@ENOS_SCREENSHOTS=1 $(BIN)/python -m pytest -q --no-cov -k test_ui tests/e2e
 
 .PHONY: lint
 lint: setup

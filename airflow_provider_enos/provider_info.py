@@ -29,13 +29,19 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": _modules("sensors"),
         "triggers": _modules("triggers"),
         "extra-links": ["airflow_provider_enos.links.PipelineConsoleLink"],
+        "plugins": [
+            {
+                "name": "enos",
+                "plugin-class": "airflow_provider_enos.plugins.pipelines.EnOSPlugin",
+            }
+        ],
         "connection-types": [
             {
                 "connection-type": "enos",
                 "hook-class-name": "airflow_provider_enos.hooks.streaming.EnOSStreamingHook",
                 "hook-name": "EnOS",
                 "ui-field-behaviour": {
-                    "hidden-fields": ["schema", "port", "extra"],
+                    "hidden-fields": ["schema", "extra"],
                     "relabeling": {
                         "host": "Gateway URL",
                         "login": "Access key",
@@ -44,6 +50,9 @@ def get_provider_info() -> dict[str, Any]:
                     "placeholders": {
                         "host": "https://apim.example.com",
                         "login": "of the application: Application Registration > App Detail",
+                        "password": "of the same application",
+                        # https://github.com/apache/airflow/pull/73298
+                        "port": "443 (the Test button of Airflow 3.3 needs it)",
                     },
                 },
                 "conn-fields": {

@@ -63,7 +63,7 @@ class LocalAirflow:
         report: Report = lambda line: None,
     ) -> None:
         self.home = home
-        self.url = f"http://127.0.0.1:{_free_port()}"
+        self.url = f"http://127.0.0.1:{free_port()}"
         self._report = report
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._session = requests.Session()
@@ -194,6 +194,10 @@ class LocalAirflow:
     def ui(self, method: str, path: str) -> Any:
         """Call what the web interface calls (``path`` below ``/ui``)."""
         return self._call(method, f"/ui{path}")
+
+    def enos(self, path: str, **options: Any) -> Any:
+        """Ask what the page of EnOS pipelines asks (``path`` below ``/enos``)."""
+        return self._call("GET", f"/enos{path}", **options)
 
     @retry(
         retry=retry_if_exception_type(DatabaseBusyError),
@@ -374,7 +378,8 @@ def _inherited() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]

@@ -2,12 +2,14 @@
 Start any pipeline from the Trigger form of the Airflow UI, without reading code.
 
 Choose the pipeline, the mode and the resources, and press Trigger. The run is green when the
-pipeline is running.
+pipeline is running. Browse > EnOS pipelines shows the IDs.
 """
 
 from airflow.sdk import DAG, Param
 
 from airflow_provider_enos.operators.streaming import StartPipelineOperator
+
+CLUSTER = "Cluster mode only"
 
 with DAG(
     "start_by_hand",
@@ -27,6 +29,14 @@ with DAG(
             type=["string", "null"],
             title="Organization ID",
             description="Empty: the organization of the connection.",
+            section="Pipeline",
+        ),
+        "enos_conn_id": Param(
+            "enos_default",
+            type="string",
+            minLength=1,
+            title="Connection",
+            description="Admin > Connections, of type EnOS.",
             section="Pipeline",
         ),
         "if_running": Param(
@@ -59,15 +69,45 @@ with DAG(
             description="Records per second.",
             section="Resources",
         ),
-        "resource_config": Param(
-            {"server": 1},
-            type=["object", "null"],
-            title="Resources",
-            description_md=(
-                'Standalone: `{"server": 1}` (CU). Cluster: `{"server": 1, "yarn": {"workerCount": '
-                '2, "master": 1, "slave": 2}, "advanced": {"spark.memory.fraction": "0.8"}}`'
-            ),
+        "server": Param(
+            1,
+            type="number",
+            exclusiveMinimum=0,
+            title="Server",
+            description="CU of the server; fractions are allowed.",
             section="Resources",
+        ),
+        "worker_count": Param(
+            None,
+            type=["integer", "null"],
+            minimum=1,
+            title="Workers",
+            description="Number of Yarn workers.",
+            section=CLUSTER,
+        ),
+        "master": Param(
+            None,
+            type=["number", "null"],
+            exclusiveMinimum=0,
+            title="Master",
+            description="CU of the master worker.",
+            section=CLUSTER,
+        ),
+        "slave": Param(
+            None,
+            type=["number", "null"],
+            exclusiveMinimum=0,
+            title="Slave",
+            description="CU of each slave worker.",
+            section=CLUSTER,
+        ),
+        "advanced": Param(
+            [],
+            type=["array", "null"],
+            items={"type": "string", "pattern": "^[^=]+=.*$"},
+            title="Spark parameters",
+            description="One in a line, e.g. spark.memory.fraction=0.8",
+            section=CLUSTER,
         ),
     },
 ):
@@ -75,9 +115,18 @@ with DAG(
         task_id="start",
         pipeline_id="{{ params.pipeline_id }}",
         org_id="{{ params.org_id }}",
+        enos_conn_id="{{ params.enos_conn_id }}",
         if_running="{{ params.if_running }}",
         execution_mode="{{ params.execution_mode }}",
         kafka_rate="{{ params.kafka_rate }}",
-        resource_config="{{ params.resource_config }}",
+        resource_config={
+            "server": "{{ params.server }}",
+            "yarn": {
+                "workerCount": "{{ params.worker_count }}",
+                "master": "{{ params.master }}",
+                "slave": "{{ params.slave }}",
+            },
+            "advanced": "{{ params.advanced }}",
+        },
         deferrable=True,
     )

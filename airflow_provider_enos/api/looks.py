@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from airflow_provider_enos.api import flows
+from airflow_provider_enos.api import calls, flows
 from airflow_provider_enos.api.calls import PipelinePage
 from airflow_provider_enos.api.errors import (
     EnOSError,
@@ -13,7 +13,8 @@ from airflow_provider_enos.api.errors import (
     PipelineNotFoundError,
     StatusTimeoutError,
 )
-from airflow_provider_enos.api.pipeline import Pipeline, PipelineStatus
+from airflow_provider_enos.api.pipeline import OffsetLag, Pipeline, PipelineStatus
+from airflow_provider_enos.api.start_settings import parse_id
 from airflow_provider_enos.api.transport import Flow, Log, Now, Share, Shared, Sleep
 
 #: EnOS does not say whether its list is consistent: look again before a pipeline is called missing.
@@ -73,6 +74,19 @@ def see_page(
         return seen
 
     return (yield from flows.patiently(attempt, patience, repeatable=True))
+
+
+def see_pipelines(org_id: str, *, max_age_seconds: float) -> Flow[flows.Listing]:
+    """Return the released pipelines of users, as some flow of this process has just seen them."""
+    return flows.collected(partial(see_page, org_id, max_age_seconds=max_age_seconds))
+
+
+def see_lag(org_id: str, pipeline_id: str, *, max_age_seconds: float) -> Flow[OffsetLag]:
+    """Return the offset and lag of a pipeline, as some flow of this process has just seen them."""
+    call = calls.get_pipeline_offset_lag(org_id, parse_id(pipeline_id, "pipeline_id"))
+    share = Share((org_id, pipeline_id, "lag"), lambda: flows.once(call), max_age_seconds)
+    seen: Shared[OffsetLag] = yield share
+    return seen.value
 
 
 def find_pipeline(

@@ -24,6 +24,9 @@ T = TypeVar("T")
 #: How old a failure may be that is taken for one's own.
 FAILURE_MAX_AGE_SECONDS = 1.0
 
+#: Nobody takes a result as old as this.
+FORGET_AFTER_SECONDS = 600.0
+
 #: Threads read the clock one after another.
 CLOCK_TOLERANCE_SECONDS = 1.0
 
@@ -78,6 +81,7 @@ class SharedResults:
                 fits = run is not None and run.fits(asked_at, now, step.max_age_seconds)
                 is_mine = run is None or (run.is_over and not (fits and run.has_result))
                 if run is None or is_mine:
+                    self._forget(now - FORGET_AFTER_SECONDS)
                     run = self._runs[step.key] = _Run(now)
             if is_mine:
                 return (yield from self._run(step, run))
@@ -85,6 +89,11 @@ class SharedResults:
             if fits and run.has_result:
                 found: Shared[T] = run.result()
                 return found
+
+    def _forget(self, before: float) -> None:
+        old = [key for key, run in self._runs.items() if run.is_over and run.begun_at < before]
+        for key in old:
+            del self._runs[key]
 
     def _run(self, step: Share[T], run: _Run) -> Flow[Shared[T]]:
         found: Shared[T] | None = None

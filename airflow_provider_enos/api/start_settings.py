@@ -118,7 +118,7 @@ class ResourceConfig:
 
         That is the documented object, the same as JSON text, a bare number of CU (standalone
         mode), ``None`` or a :class:`ResourceConfig`. ``advanced`` is EnOS's list of
-        ``{"key", "value"}`` or a plain mapping.
+        ``{"key", "value"}``, a list of ``name=value`` or a plain mapping.
 
         :param mode: Also check that the parts fit this mode.
         :raises InvalidSettingError: names the path, e.g. ``resource_config.yarn.slave``.
@@ -280,11 +280,11 @@ def _spark_parameters(value: object, path: str) -> dict[str, str]:
     if isinstance(value, Mapping):
         pairs = [(name, item, f"{path}.{name}") for name, item in value.items()]
     elif isinstance(value, Sequence) and not isinstance(value, str):
-        rows = [(f"{path}[{n}]", row) for n, row in enumerate(value)]
+        rows = [(f"{path}[{n}]", _pair_of(row, f"{path}[{n}]")) for n, row in enumerate(value)]
         checked = [(where, _object(row, where, ("key", "value"))) for where, row in rows]
         pairs = [(row.get("key"), row.get("value"), where) for where, row in checked]
     else:
-        allowed = 'a list of {"key", "value"} or an object of Spark parameters'
+        allowed = 'a list of {"key", "value"} or "name=value", or an object of Spark parameters'
         raise InvalidSettingError.of(path, value, allowed)
     found: dict[str, str] = {}
     for name, item, where in pairs:
@@ -294,6 +294,16 @@ def _spark_parameters(value: object, path: str) -> dict[str, str]:
             raise InvalidSettingError.of(where, name, "each key once")
         found[name] = _spark_value(item, where)
     return found
+
+
+def _pair_of(row: object, path: str) -> object:
+    """Read ``name=value``, as ``spark-submit --conf`` takes it."""
+    if not isinstance(row, str):
+        return row
+    name, equals, value = row.partition("=")
+    if not equals:
+        raise InvalidSettingError.of(path, row, "name=value")
+    return {"key": name.strip(), "value": value.strip()}
 
 
 def _spark_value(value: object, path: str) -> str:

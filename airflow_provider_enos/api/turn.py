@@ -56,6 +56,7 @@ class StartTurn:
         self._queue = queue
         #: Of its place in the queue, which it has again after trouble of its own.
         self._number: int | None = None
+        self._refused_since = 0.0
         self._looked_at = 0.0
         self._look_seconds = 0.0
         self._statuses: dict[str, str] = {}
@@ -112,7 +113,7 @@ class StartTurn:
             pacing.refused_start(sent_at, now, least)
             if now >= deadline or now + least > deadline:
                 raise self._refused_too_long(refusal) from refusal
-            yield from self._tell(refusal, pacing, now)
+            yield from self._tell(pacing, now)
             return False
         except EnOSError as error:
             if error.transient:
@@ -163,13 +164,23 @@ class StartTurn:
                 pacing.saw_running(pipeline.pipeline_id, now)
         self._statuses = {one.pipeline_id: str(one.status) for one in seen.value.pipelines}
 
-    def _tell(self, refusal: EnOSError, pacing: Pacing, now: float) -> Flow[None]:
+    def _tell(self, pacing: Pacing, now: float) -> Flow[None]:
+        self._refused_since = self._refused_since or now
         conflicts = self._progress.conflicts
         if conflicts & (conflicts - 1) == 0:  # 1, 2, 4, 8 ...: enough to follow, not a flood
             left = self._terms.acceptance_deadline - now
             yield Log(
-                "%s Refusal %d. Trying again in %.1f s, giving up in %.0f s.",
-                (refusal, conflicts, min(pacing.ask_at - now, left), left),
+                "Somebody else is starting a pipeline of organization %s (EnOS code 61121). "
+                "Pipeline %s waits: refusal %d, for %.0f s now; asked again in %.1f s, given up in "
+                "%.0f s.",
+                (
+                    self._org_id,
+                    self._pipeline_id,
+                    conflicts,
+                    now - self._refused_since,
+                    min(pacing.ask_at - now, left),
+                    left,
+                ),
             )
 
     def _refused_too_long(self, refusal: EnOSError) -> EnOSError:

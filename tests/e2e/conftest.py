@@ -1,17 +1,21 @@
 """One real Airflow and one emulator for all end-to-end tests."""
 
 import itertools
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect, sync_playwright
 
 from airflow_provider_enos.emulator.server import Emulator
 from demo.local_airflow import LocalAirflow
+from tests.e2e.chromium import find_chromium
 
 HERE = Path(__file__).parent
-EXAMPLES = HERE.parent.parent / "example_dags"
+ROOT = HERE.parent.parent
+EXAMPLES = ROOT / "example_dags"
 CONSOLE_URL = "https://console.example.com/{org_id}/pipelines/{pipeline_id}"
 
 #: In an environment variable only, of which Airflow does not know that it is to be masked.
@@ -118,3 +122,67 @@ def stack(tmp_path_factory):
         ) as airflow:
             airflow.wait_for_dags({p.stem for p in EXAMPLES.glob("*.py")} | {"e2e_start_sync"})
             yield Stack(airflow, enos)
+
+
+#: Nothing but the pages under test; root needs the first one.
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+#: The API server of a busy machine takes its time.
+BROWSER_TIMEOUT_MS = 30_000
+
+
+@pytest.fixture(scope="session")
+def browser():
+    expect.set_options(timeout=BROWSER_TIMEOUT_MS)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=find_chromium(), args=CHROMIUM_ARGUMENTS
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def new_page(browser, stack):
+    """Make pages of the Airflow UI; a program error on any of them fails the test."""
+    errors, contexts = [], []
+
+    def make(**options):
+        size = {"width": 1280, "height": 800}
+        context = browser.new_context(base_url=stack.airflow.url, viewport=size, **options)
+        context.set_default_timeout(BROWSER_TIMEOUT_MS)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(error))
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+@pytest.fixture
+def page(new_page):
+    return new_page()
+
+
+@pytest.fixture(scope="session")
+def screenshot(tmp_path_factory):
+    """Take a picture; ``make screenshots`` renews those that the README shows."""
+    folder, readme = tmp_path_factory.mktemp("screenshots"), ROOT / "README.md"
+    shown = readme.read_text() if "ENOS_SCREENSHOTS" in os.environ else ""
+
+    def take(page, name):
+        file = f"docs/{name}.png"
+        page.screenshot(path=ROOT / file if file in shown else folder / f"{name}.png")
+
+    return take

@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import subprocess
+import sys
 from importlib.metadata import entry_points, version
 from importlib.resources import files
 
@@ -21,6 +23,8 @@ def dotted_paths():
     yield from INFO["extra-links"]
     for connection_type in INFO["connection-types"]:
         yield connection_type["hook-class-name"]
+    for plugin in INFO["plugins"]:
+        yield plugin["plugin-class"]
 
 
 def test_info_is_valid_for_the_installed_airflow():
@@ -56,3 +60,26 @@ def test_secret_key_has_the_field_that_airflow_masks():
 
     assert connection_type["ui-field-behaviour"]["relabeling"]["password"] == "Secret key"
     assert not [name for name in connection_type["conn-fields"] if "secret" in name]
+
+
+def test_plugin_is_declared_twice_alike():
+    """Airflow loads it from the entry point, or from the info where it loads providers at once."""
+    (plugin,) = INFO["plugins"]
+    (entry,) = entry_points(group="airflow.plugins", name=plugin["name"])
+
+    assert entry.value.replace(":", ".") == plugin["plugin-class"]
+    assert entry.load().name == plugin["name"]
+
+
+def test_plugin_costs_no_web_framework_where_there_is_no_api_server():
+    program = (
+        "import sys, airflow.sdk, airflow.providers.common.compat.sdk; "
+        "from airflow.providers.common.compat.sdk import AirflowPlugin; before = set(sys.modules); "
+        "import airflow_provider_enos.plugins.pipelines; print(*set(sys.modules) - before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    loaded = done.stdout.split()
+    assert {name for name in loaded if not name.startswith("airflow_provider_enos")} == set()

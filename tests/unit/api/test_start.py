@@ -226,15 +226,11 @@ def test_conflicts_are_logged_at_1_2_4_8_and_no_more(stage, enos, flow):
 
     stage.run(flow())
 
-    refusal = (
-        'Cannot start pipeline p-1 of organization o1: EnOS answered "Another user is starting a '
-        'job." (EnOS code 61121, HTTP 200). Try again when the other start is done.'
-    )
+    refusals = [(1, 0, 1800), (2, 30, 1770), (4, 90, 1710), (8, 210, 1590)]
     assert stage.lines[:-2] == [
-        f"{refusal} Refusal 1. Trying again in 30.0 s, giving up in 1800 s.",
-        f"{refusal} Refusal 2. Trying again in 30.0 s, giving up in 1770 s.",
-        f"{refusal} Refusal 4. Trying again in 30.0 s, giving up in 1710 s.",
-        f"{refusal} Refusal 8. Trying again in 30.0 s, giving up in 1590 s.",
+        "Somebody else is starting a pipeline of organization o1 (EnOS code 61121). Pipeline p-1 "
+        f"waits: refusal {number}, for {age} s now; asked again in 30.0 s, given up in {left} s."
+        for number, age, left in refusals
     ]
     assert stage.lines[-2] == (
         "EnOS accepted the start of pipeline p-1 (attempt 11, 10 conflicts)."

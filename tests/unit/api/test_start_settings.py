@@ -79,6 +79,9 @@ def test_too_large_kafka_rate_is_told_the_limit(given):
     assert text.endswith("allowed is a whole number of records per second from 1 to 2147483647.")
 
 
+A_1_B = [{"key": "a", "value": "1"}, {"key": "b", "value": "-Dx=2"}]
+
+
 @pytest.mark.parametrize(
     ("given", "mode", "body"),
     [
@@ -105,6 +108,8 @@ def test_too_large_kafka_rate_is_told_the_limit(given):
             {"yarn": {"workerCount": 2, "master": 1, "slave": 0.5}},
         ),
         ({"yarn": {"workerCount": 2}}, CLUSTER, {"yarn": {"workerCount": 2}}),
+        ({"yarn": {"workerCount": None, "slave": None}}, STANDALONE, {}),
+        ({"advanced": ["a = 1", "b=-Dx=2"]}, CLUSTER, {"advanced": A_1_B}),
         ({"advanced": SPARK}, CLUSTER, {"advanced": SPARK_LIST}),
         ({"advanced": SPARK_LIST}, CLUSTER, {"advanced": SPARK_LIST}),
         ({"advanced": tuple(SPARK_LIST)}, CLUSTER, {"advanced": SPARK_LIST}),
@@ -241,14 +246,14 @@ def test_resource_config_in_every_form(given, mode, body):
         (
             {"advanced": "a=1"},
             CLUSTER,
-            'resource_config.advanced: got \'a=1\', allowed is a list of {"key", "value"} or an '
-            "object of Spark parameters.",
+            "resource_config.advanced: got 'a=1', allowed is a list of "
+            '{"key", "value"} or "name=value", or an object of Spark parameters.',
         ),
         (
             {"advanced": 1},
             CLUSTER,
-            'resource_config.advanced: got 1, allowed is a list of {"key", "value"} or an '
-            "object of Spark parameters.",
+            'resource_config.advanced: got 1, allowed is a list of {"key", "value"} or '
+            '"name=value", or an object of Spark parameters.',
         ),
         (
             {"advanced": {"a": None}},
@@ -261,9 +266,15 @@ def test_resource_config_in_every_form(given, mode, body):
             "resource_config.advanced[0]: got [], allowed is a text, a number, true or false.",
         ),
         (
-            {"advanced": [{"key": "a", "value": "1"}, "b=2"]},
+            {"advanced": [{"key": "a", "value": "1"}, "b:2"]},
             CLUSTER,
-            "resource_config.advanced[1]: got 'b=2', allowed is an object with key, value.",
+            "resource_config.advanced[1]: got 'b:2', allowed is name=value.",
+        ),
+        (
+            {"advanced": ["=1"]},
+            CLUSTER,
+            "resource_config.advanced[0]: got '', allowed is the name of a Spark parameter as the "
+            "key.",
         ),
         (
             {"advanced": [{"key": "a", "value": "1"}, {"key": "a", "value": "2"}]},
