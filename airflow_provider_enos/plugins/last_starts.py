@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.models.dagrun import DagRun
 from airflow.models.xcom import XComModel
+from airflow.utils.session import create_session
+from cachetools.func import ttl_cache
 from sqlalchemy import select
 from sqlalchemy.orm import aliased
 
 from airflow_provider_enos.links import PipelineConsoleLink
 
-if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
-
 #: Ours: how many tasks are looked through, the newest first.
 MOST_TASKS = 2000
+
+#: However many look at the page, the database is asked so often.
+FRESH_SECONDS = 10.0
 
 #: What a task says that has started its pipeline; one that found it running has not.
 STARTS = ("started", "adopted")
 
 
-def last_starts(
-    session: Session, org_id: str, dag_ids: Collection[str]
-) -> dict[str, dict[str, Any]]:
+def last_starts(org_id: str, dag_ids: Collection[str]) -> dict[str, dict[str, Any]]:
     """
     Return by pipeline ID which task instance has started it last.
 
     :param dag_ids: The DAGs that the user may read; starts by others are left out.
     """
+    found: dict[str, dict[str, Any]] = {}
+    for pipeline_id, start in _starts(org_id):
+        if start["dag_id"] in dag_ids:
+            found.setdefault(pipeline_id, start)
+    return found
+
+
+@ttl_cache(maxsize=64, ttl=FRESH_SECONDS)
+def _starts(org_id: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the pipelines of an organization that tasks have started, the newest first."""
     # Tasks of ours are found by their button, whose key has an index.
     button, result = aliased(XComModel), aliased(XComModel)
     same_task = (
@@ -49,28 +59,27 @@ def last_starts(
         )
         .join(button, same_task)
         .join(DagRun, DagRun.id == result.dag_run_id)
-        .where(
-            button.key == PipelineConsoleLink().xcom_key,
-            result.key == "return_value",
-            result.dag_id.in_(dag_ids),
-        )
+        .where(button.key == PipelineConsoleLink().xcom_key, result.key == "return_value")
         .order_by(result.timestamp.desc())
         .limit(MOST_TASKS)
     )
-    found: dict[str, dict[str, Any]] = {}
-    for row in session.execute(newest):
-        value = row.value
-        # A custom XCom backend may keep it elsewhere.
-        if not isinstance(value, dict) or value.get("org_id") != org_id:
-            continue
-        if value.get("outcome") in STARTS:
-            start = {
+    with create_session() as session:
+        rows = session.execute(newest).all()
+    return [
+        (
+            str(row.value.get("pipeline_id")),
+            {
                 "dag_id": row.dag_id,
                 "run_id": row.run_id,
                 "task_id": row.task_id,
                 "map_index": row.map_index,
                 "at": row.timestamp.isoformat(),
                 "user": row.triggering_user_name,
-            }
-            found.setdefault(str(value.get("pipeline_id")), start)
-    return found
+            },
+        )
+        for row in rows
+        # A custom XCom backend may keep the value elsewhere.
+        if isinstance(row.value, dict)
+        and row.value.get("org_id") == org_id
+        and row.value.get("outcome") in STARTS
+    ]
