@@ -555,12 +555,13 @@ def test_log_tells_the_story_without_secrets(stage, log_lines):
     build()(stage).execute(stage.new_try())
 
     lines = [line for line in log_lines() if stage.pipeline_id in line]
-    assert "Refusal 1. Trying again in" in lines[0]
+    assert "waits: refusal 1, for 0 s now; asked again in" in lines[0]
     accepted = "EnOS accepted the start of pipeline {} (attempt 2, 1 conflicts)."
     assert lines[1] == accepted.format(stage.pipeline_id)
     assert lines[2:4] == [
         f"Pipeline {stage.pipeline_id}: accepted -> STARTING",
         f"Pipeline {stage.pipeline_id}: STARTING -> RUNNING",
     ]
-    assert lines[4].startswith(f"Pipeline {stage.pipeline_id} of organization {stage.org_id}: star")
+    subject = f"Pipeline {stage.pipeline_id} of organization {stage.org_id}"
+    assert lines[4].startswith(f"{subject} was started and is RUNNING, ")
     assert stage.enos.secret_key not in "\n".join(log_lines())
