@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from airflow_provider_enos.api import calls, flows, looks, stop
+from airflow_provider_enos.api import calls, change, flows, looks
 from airflow_provider_enos.api.errors import (
     EnOSError,
     PipelineNotFoundError,
@@ -123,7 +123,7 @@ def undo(
     """
     now = yield Now()
     try:
-        yield from stop.stop_pipeline(
+        yield from change.stop_pipeline(
             org_id,
             pipeline_id,
             deadline=now + seconds,

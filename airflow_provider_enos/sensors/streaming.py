@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import (
@@ -25,6 +24,7 @@ from airflow_provider_enos.api.watch import StatusRule
 from airflow_provider_enos.arguments import has_template
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
 from airflow_provider_enos.links import PipelineConsoleLink
+from airflow_provider_enos.pipeline_task import PipelineTask
 from airflow_provider_enos.retries import EnOSRetryPolicy
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ MIN_POLL_INTERVAL_SECONDS = 1.0
 DEFERRAL_SLACK_SECONDS = 60.0
 
 
-class PipelineStatusSensor(BaseSensorOperator):
+class PipelineStatusSensor(PipelineTask, BaseSensorOperator):
     """
     Wait until a pipeline has one of the target statuses.
 
@@ -156,19 +156,6 @@ class PipelineStatusSensor(BaseSensorOperator):
             if self.never_fail:
                 raise AirflowSkipException("Skipping due to never_fail is set to True.") from error
             raise
-
-    @cached_property
-    def hook(self) -> EnOSStreamingHook:
-        """The hook of this try."""
-        return EnOSStreamingHook(self.enos_conn_id, org_id=self.org_id)
-
-    @property
-    def console_url(self) -> str:
-        """Address of the pipeline in the EnOS console, ``""`` if it cannot be told."""
-        try:
-            return self.hook.console_link(parse_id(self.pipeline_id, "pipeline_id"))
-        except EnOSError:
-            return ""
 
     @property
     def _rule(self) -> StatusRule:

@@ -1,5 +1,5 @@
 """
-What one run of a start trigger remembers for the next one of the same try.
+What one run of a trigger remembers for the next one of the same try.
 
 A triggerer that dies has its triggers run again elsewhere, with the same arguments. Airflow's task
 state store is out of a trigger's reach, its XComs are not: Airflow removes them when a worker
@@ -13,8 +13,6 @@ from typing import Any
 
 from airflow.sdk.execution_time.xcom import XCom
 
-KEY = "enos_start"
-
 log = logging.getLogger(__name__)
 
 
@@ -23,9 +21,11 @@ class TriggerMemory:
     The XComs of a trigger's task. What cannot be read or written costs no start.
 
     :param task_instance: The trigger's own; ``None``, as in ``dag.test()``: nothing is remembered.
+    :param verb: What is done to the pipeline, in EnOS's words.
     """
 
-    def __init__(self, task_instance: Any) -> None:
+    def __init__(self, task_instance: Any, verb: str = "start") -> None:
+        self._key = f"enos_{verb}"
         self._where: dict[str, Any] = {}
         self._try_number = None
         if task_instance is None:
@@ -39,16 +39,16 @@ class TriggerMemory:
         }
 
     async def note(self, accepted_at: float | None = None) -> None:
-        """Remember that this try's start is on its way, and when EnOS has accepted it."""
+        """Remember that this try's request is on its way, and when EnOS has accepted it."""
         note = {"try_number": self._try_number, "accepted_at": accepted_at}
-        await self.push(KEY, note)
+        await self.push(self._key, note)
 
     async def recall(self) -> dict[str, Any] | None:
         """Return what an earlier run of this very try has noted."""
         if not self._where:
             return None
         try:
-            note = await XCom.aget_one(key=KEY, **self._where)
+            note = await XCom.aget_one(key=self._key, **self._where)
         except Exception as error:
             log.warning("Whether an earlier run of the trigger began cannot be told: %s", error)
             return None

@@ -17,6 +17,12 @@ from airflow.providers.common.compat.sdk import TaskInstanceState
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
+from airflow_provider_enos.api.change import (
+    CHANGES,
+    ChangeProgress,
+    ChangeTerms,
+    change_status,
+)
 from airflow_provider_enos.api.errors import EnOSError, InvalidSettingError
 from airflow_provider_enos.api.start import undo, until_accepted, until_running
 from airflow_provider_enos.api.start_settings import StartSettings, parse_id
@@ -236,6 +242,58 @@ class StartPipelineTrigger(_EnOSTrigger):
             dag_id=ti.dag_id, map_index=map_index, task_ids=[ti.task_id], run_ids=[ti.run_id]
         )
         return next(iter(states.get(ti.run_id, {}).values()), None)
+
+
+class ChangeStatusTrigger(_EnOSTrigger):
+    """
+    Stop or pause a pipeline and see it done.
+
+    Started anew after a triggerer's death it ends in the same place.
+
+    :param verb: ``"stop"`` or ``"pause"``.
+    :param pipeline_id: See ``StopPipelineOperator`` for this and the next two.
+    :param deadline: When all must be done, in seconds since 1970.
+    :param limit: What the user calls the deadline.
+    :param earlier_try: An earlier try of the task may have done it.
+    """
+
+    def __init__(
+        self,
+        *,
+        verb: str,
+        pipeline_id: str,
+        org_id: str | None,
+        enos_conn_id: str,
+        deadline: float,
+        limit: str,
+        poll_interval_seconds: float,
+        earlier_try: bool = False,
+    ) -> None:
+        super().__init__()
+        self.verb = verb
+        self.pipeline_id = pipeline_id
+        self.org_id = org_id
+        self.enos_conn_id = enos_conn_id
+        self.deadline = deadline
+        self.limit = limit
+        self.poll_interval_seconds = poll_interval_seconds
+        self.earlier_try = earlier_try
+        self._progress = ChangeProgress(ambiguous=earlier_try)
+
+    async def _outcome(self) -> dict[str, Any]:
+        hook = await self._hook()
+        memory = TriggerMemory(self.task_instance, self.verb)
+        if await memory.recall() is None:
+            await memory.note()
+        else:
+            self._progress.ambiguous = True
+        terms = ChangeTerms(self.deadline, self.limit, self.poll_interval_seconds)
+        pipeline_id = parse_id(self.pipeline_id, "pipeline_id")
+        flow = change_status(CHANGES[self.verb], hook.org_id, pipeline_id, terms, self._progress)
+        return (await hook.run_async(flow)).to_payload()
+
+    def _error_facts(self) -> dict[str, Any]:
+        return {"may_have_changed": self._progress.may_have_changed}
 
 
 class PipelineStatusTrigger(_EnOSTrigger):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from airflow_provider_enos.api import calls, errors, flows, stop
+from airflow_provider_enos.api import calls, change, errors, flows
 from airflow_provider_enos.api.queue import OwnTurn, StartQueue
 from airflow_provider_enos.api.start import start
 from airflow_provider_enos.api.start_settings import StartSettings
@@ -135,7 +135,7 @@ def test_pipeline_is_started_found_running_and_stopped(enos, run):
     def start_twice_and_stop():
         first = yield from start(enos.org_id, settings, terms, StartProgress(), queue)
         second = yield from start(enos.org_id, settings, terms, StartProgress(), queue)
-        stopped = yield from stop.stop_pipeline(
+        stopped = yield from change.stop_pipeline(
             enos.org_id,
             enos.pipeline_id,
             deadline=time.time() + 600,

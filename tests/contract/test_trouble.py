@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_enos.api import calls, errors, flows, stop
+from airflow_provider_enos.api import calls, change, errors, flows
 from airflow_provider_enos.api.pipeline import OffsetLag, PipelineDetails
 from airflow_provider_enos.api.queue import OwnTurn, StartQueue
 from airflow_provider_enos.api.start import start
@@ -255,7 +255,7 @@ def test_stop_with_a_wait_survives_a_lost_answer(emulator, run, pipeline_id, fau
     emulator.faults.append(fault)
 
     status = run(
-        stop.stop_pipeline(
+        change.stop_pipeline(
             ORG,
             pipeline_id,
             deadline=time.time() + 10,

@@ -3,6 +3,7 @@
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from airflow_provider_enos.api.change import stop_pipeline
 from airflow_provider_enos.api.errors import (
     ConflictTimeoutError,
     EnOSError,
@@ -13,7 +14,6 @@ from airflow_provider_enos.api.queue import OwnTurn, StartQueue
 from airflow_provider_enos.api.start import start
 from airflow_provider_enos.api.start_settings import StartSettings
 from airflow_provider_enos.api.start_values import StartProgress, StartTerms
-from airflow_provider_enos.api.stop import stop_pipeline
 from airflow_provider_enos.api.watch import PollPlan, StatusRule, watch
 from tests.properties.model import BEGIN, ORG, PIPELINE, TROUBLES, Event, World, drive
 

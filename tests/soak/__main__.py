@@ -25,11 +25,11 @@ from statistics import median
 import psutil
 import structlog
 
+from airflow_provider_enos.api.change import stop_pipeline
 from airflow_provider_enos.api.errors import EnOSError, TaskKilledError
 from airflow_provider_enos.api.start import start
 from airflow_provider_enos.api.start_settings import StartSettings
 from airflow_provider_enos.api.start_values import StartProgress, StartTerms
-from airflow_provider_enos.api.stop import stop_pipeline
 from airflow_provider_enos.emulator.faults import RevokeToken, fault_as_json
 from airflow_provider_enos.hooks.kill_switch import KillSwitch
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook

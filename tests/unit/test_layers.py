@@ -8,6 +8,9 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "airflow_provider_enos"
 OURS = "airflow_provider_enos"
 
+#: What operators and sensors share.
+EDGE = {"links", "retries", "arguments", "pipeline_task"}
+
 #: Module or folder -> what of this package it may import.
 MAY_IMPORT = {
     "provider_info": set(),
@@ -17,8 +20,9 @@ MAY_IMPORT = {
     "links": set(),
     "hooks": {"api", "hooks"},
     "triggers": {"api", "hooks", "links", "triggers"},
-    "operators": {"api", "hooks", "links", "retries", "arguments", "operators", "triggers"},
-    "sensors": {"api", "hooks", "links", "retries", "arguments", "triggers"},
+    "pipeline_task": {"api", "hooks"},
+    "operators": {"api", "hooks", *EDGE, "operators", "triggers"},
+    "sensors": {"api", "hooks", *EDGE, "triggers"},
     "plugins": {"api", "hooks", "links", "plugins"},
     "emulator": {"emulator"},
     "__init__": set(),

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from airflow_provider_enos.api import calls, flows, looks, stop
+from airflow_provider_enos.api import calls, change, flows, looks
 from airflow_provider_enos.api.errors import (
     AccessDeniedError,
     EnOSCertificateError,
@@ -561,7 +561,7 @@ def test_outage_does_not_stretch_the_deadline(stage):
 
 
 def stopping(stage, *, seconds=60, interval=5, started_at=0.0):
-    return stop.stop_pipeline(
+    return change.stop_pipeline(
         "o1",
         "p-1",
         deadline=stage.now + seconds,

@@ -337,7 +337,9 @@ def test_wrong_type_of_wait_for_running_is_no_truth():
 
 
 def test_deferral_that_airflow_ended_names_the_pipeline(context):
-    with pytest.raises(TaskDeferralTimeout, match="pipeline p-1, which may be starting"):
+    with pytest.raises(
+        TaskDeferralTimeout, match="that was starting pipeline p-1, which may go on"
+    ):
         operator().resume_execution("__fail__", {"error": "Trigger timeout"}, context)
 
 

@@ -1,0 +1,259 @@
+"""
+Stop or pause a pipeline and see it done.
+
+    POST stop -+- accepted ----------> wait for STOPPED
+               +- 61152 -------------> read the status: fine if STOPPED, wait if in between,
+               |                       else it cannot be stopped
+               +- answer lost, 5xx --> it may have been stopped: read the status, POST again
+               +- else --------------> fail
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+from airflow_provider_enos.api import calls, flows, looks
+from airflow_provider_enos.api.errors import (
+    EnOSError,
+    PipelineNotFoundError,
+    PipelineStateError,
+)
+from airflow_provider_enos.api.messages import Call
+from airflow_provider_enos.api.pipeline import PipelineStatus
+from airflow_provider_enos.api.transport import Flow, Log, Now, Sleep
+
+#: The outcome where the pipeline's status allows no change.
+NOT_RUNNING = "not_running"
+
+
+@dataclass(frozen=True, slots=True)
+class StatusChange:
+    """
+    An action of EnOS that leads a running pipeline to another status.
+
+    :param verb: EnOS's name of the action.
+    :param target: The status it leads to; in lower case also the outcome.
+    :param sources: The statuses that allow it.
+    """
+
+    verb: str
+    target: str
+    sources: tuple[str, ...]
+    call: Callable[[str, str], Call[None]]
+
+
+STOP = StatusChange("stop", "STOPPED", ("RUNNING", "PAUSED"), calls.stop_pipeline)
+PAUSE = StatusChange("pause", "PAUSED", ("RUNNING",), calls.pause_pipeline)
+CHANGES = {change.verb: change for change in (STOP, PAUSE)}
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeTerms:
+    """
+    How long a change may take.
+
+    :param deadline: Seconds since 1970.
+    :param limit: What the user calls the deadline.
+    :param started_at: When EnOS accepted a start, in seconds since 1970: for a while after it the
+        list may still say that the pipeline does not run.
+    """
+
+    deadline: float
+    limit: str
+    poll_interval_seconds: float
+    started_at: float = 0.0
+
+
+@dataclass(slots=True)
+class ChangeProgress:
+    """
+    What has happened so far.
+
+    :param attempts: Requests sent for the change.
+    :param ambiguous: One of them, or one of an earlier try, may have been carried out.
+    """
+
+    attempts: int = 0
+    accepted: bool = False
+    ambiguous: bool = False
+
+    @property
+    def may_have_changed(self) -> bool:
+        """Whether the pipeline's status may be this task's doing."""
+        return self.accepted or self.ambiguous
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeResult:
+    """
+    What the task returns.
+
+    :param outcome: The target in lower case, with ``already_`` before it where it was so before,
+        or ``not_running``.
+    :param status: The last status seen.
+    :param refusal: Why EnOS did not change it, for ``not_running``.
+    """
+
+    pipeline_id: str
+    org_id: str
+    outcome: str
+    status: str
+    attempts: int
+    waited_seconds: float
+    refusal: EnOSError | None = None
+
+    def to_payload(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "pipeline_id": self.pipeline_id,
+            "org_id": self.org_id,
+            "outcome": self.outcome,
+            "status": self.status,
+            "attempts": self.attempts,
+            "waited_seconds": self.waited_seconds,
+            "refusal": None if self.refusal is None else self.refusal.to_payload(),
+        }
+
+    @classmethod
+    def from_payload(cls, payload: dict[str, Any]) -> Self:
+        """
+        Rebuild what :meth:`to_payload` wrote.
+
+        :raises KeyError, TypeError: it was written by something else.
+        """
+        refusal = payload["refusal"]
+        error = None if refusal is None else EnOSError.from_payload(refusal)
+        return cls(**{**payload, "refusal": error})
+
+
+def change_status(
+    change: StatusChange,
+    org_id: str,
+    pipeline_id: str,
+    terms: ChangeTerms,
+    progress: ChangeProgress,
+) -> Flow[ChangeResult]:
+    """
+    Change a pipeline's status and see it changed; may be repeated at any time.
+
+    A pipeline that is between two statuses is changed when it has arrived at one.
+
+    :raises StatusTimeoutError: the deadline has passed.
+    :raises PipelineFailedError: accepted, but the pipeline came to another status.
+    :raises EnOSError: EnOS refused it for another reason than the status, or cannot be reached.
+    """
+    begun = yield Now()
+    found = yield from _until_accepted(change, org_id, pipeline_id, terms, progress)
+    if found is None:
+        try:
+            status = yield from looks.wait_for_status(
+                org_id,
+                pipeline_id,
+                change.target,
+                deadline=terms.deadline,
+                limit=terms.limit,
+                poll_interval_seconds=terms.poll_interval_seconds,
+            )
+        except EnOSError as error:
+            if error.during is None:
+                raise
+            what = f"pipeline {pipeline_id} of organization {org_id} is {change.target}"
+            raise error.again(f"tell whether {what}, whose {change.verb} EnOS has accepted") from (
+                error
+            )
+        outcome, refusal = change.target.lower(), None
+    else:
+        status, refusal = found
+        outcome = NOT_RUNNING
+        if status == change.target:
+            before = "" if progress.ambiguous else "already_"
+            outcome, refusal = before + change.target.lower(), None
+    now = yield Now()
+    return ChangeResult(
+        pipeline_id=pipeline_id,
+        org_id=org_id,
+        outcome=outcome,
+        status=str(status),
+        attempts=progress.attempts,
+        waited_seconds=round(now - begun, 3),
+        refusal=refusal,
+    )
+
+
+def stop_pipeline(
+    org_id: str,
+    pipeline_id: str,
+    *,
+    deadline: float,
+    limit: str,
+    poll_interval_seconds: float,
+    started_at: float = 0.0,
+) -> Flow[PipelineStatus]:
+    """
+    Stop a pipeline and wait until it is STOPPED; one that is stopped already is left as it is.
+
+    The arguments are those of :class:`ChangeTerms`.
+
+    :raises PipelineStateError: its status does not allow a stop.
+    :raises EnOSError: see :func:`change_status`.
+    """
+    terms = ChangeTerms(deadline, limit, poll_interval_seconds, started_at)
+    result = yield from change_status(STOP, org_id, pipeline_id, terms, ChangeProgress())
+    if result.refusal is not None:
+        raise result.refusal
+    return PipelineStatus(result.status)
+
+
+def _until_accepted(
+    change: StatusChange,
+    org_id: str,
+    pipeline_id: str,
+    terms: ChangeTerms,
+    progress: ChangeProgress,
+) -> Flow[tuple[PipelineStatus, EnOSError] | None]:
+    """Return ``None`` when EnOS accepts, else the status that makes it needless or impossible."""
+    patience = flows.Patience(flows.WAIT_PATIENCE.seconds, terms.deadline)
+    call = change.call(org_id, pipeline_id)
+
+    def attempt() -> Flow[None]:
+        progress.attempts += 1
+        yield from flows.once(call)
+
+    refused_since: float | None = None
+    while True:
+        try:
+            yield from flows.patiently(attempt, patience, repeatable=False)
+        except EnOSError as error:
+            if not (error.ambiguous or isinstance(error, PipelineStateError)):
+                raise
+            progress.ambiguous = progress.ambiguous or error.ambiguous
+            try:
+                look = yield from looks.find_pipeline(org_id, pipeline_id, patience)
+            except PipelineNotFoundError:
+                raise error from None  # it was never released: no status to read
+            status, now = look.status, (yield Now())
+            is_stale = now < terms.started_at + looks.LIST_LAG_SECONDS and not status.is_running
+            if _is_verdict(change, status, error) and not is_stale:
+                return status, error
+            deadline = terms.deadline
+            if status in change.sources and not (error.ambiguous or is_stale):
+                # Refused, though the status allows it: it has just changed.
+                refused_since = now if refused_since is None else refused_since
+                deadline = min(deadline, refused_since + looks.LIST_LAG_SECONDS)
+            if now >= deadline:
+                raise
+            pause = max(terms.poll_interval_seconds, error.retry_after_seconds or 0)
+            yield Sleep(min(pause, terms.deadline - now))
+        else:
+            progress.accepted = True
+            yield Log("EnOS accepted the %s of pipeline %s.", (change.verb, pipeline_id))
+            return None
+
+
+def _is_verdict(change: StatusChange, status: PipelineStatus, error: EnOSError) -> bool:
+    """Whether a status ends it: it is so already, or EnOS will not change it."""
+    if status == change.target:
+        return True
+    return not (error.ambiguous or status in change.sources or status.is_in_transition)

@@ -1,0 +1,105 @@
+"""What the operators have in common."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
+from airflow.sdk.exceptions import TaskDeferralError, TaskDeferralTimeout
+
+from airflow_provider_enos.api.errors import EnOSError, InvalidSettingError
+from airflow_provider_enos.api.start_settings import parse_id
+from airflow_provider_enos.arguments import has_template
+from airflow_provider_enos.links import PipelineConsoleLink
+from airflow_provider_enos.pipeline_task import PipelineTask
+from airflow_provider_enos.retries import EnOSRetryPolicy
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context, RetryPolicy
+
+T = TypeVar("T")
+
+#: Airflow itself ends the deferral this long after our own limits, should the trigger hang.
+DEFERRAL_SLACK = timedelta(minutes=10)
+
+
+class PipelineOperator(PipelineTask, BaseOperator):
+    """
+    Do something to one pipeline, on a worker or in the triggerer.
+
+    A subclass calls :meth:`_check_what_is_known` when it has kept its arguments.
+    """
+
+    #: For the sentence "Airflow ended the trigger that was ... pipeline".
+    doing: str
+
+    operator_extra_links = (PipelineConsoleLink(),)
+
+    def __init__(
+        self,
+        *,
+        pipeline_id: str,
+        org_id: str | None,
+        enos_conn_id: str,
+        retry_policy: RetryPolicy | None = EnOSRetryPolicy(),  # noqa: B008 - it has no state
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(retry_policy=retry_policy, **kwargs)
+        self.pipeline_id = pipeline_id
+        self.org_id = org_id
+        self.enos_conn_id = enos_conn_id
+
+    def resume_execution(
+        self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context
+    ) -> Any:
+        """Resume; say which pipeline it is about when Airflow itself has ended the trigger."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except (TaskDeferralTimeout, TaskDeferralError) as error:
+            raise type(error)(
+                f"{error}: Airflow ended the trigger that was {self.doing} pipeline "
+                f"{self.pipeline_id}, which may go on in EnOS."
+            ) from error
+
+    def _check_what_is_known(self) -> None:
+        """Check, when the DAG is parsed, all that holds no template."""
+        if not self._is_open(self.pipeline_id):
+            parse_id(self.pipeline_id, "pipeline_id")
+        if self.org_id is not None and not self._is_open(self.org_id):
+            parse_id(self.org_id, "org_id")
+
+    def _is_open(self, value: Any) -> bool:
+        extensions: Sequence[str] = self.template_ext
+        return has_template(value, extensions)
+
+    def _guarded(self, read: Callable[[], T]) -> T:
+        """Read an argument; a wrong one fails the task for good."""
+        try:
+            return read()
+        except InvalidSettingError as error:
+            raise AirflowFailException(str(error)) from error
+
+    def _raise(self, error: EnOSError) -> NoReturn:
+        """Fail the task, in either mode: for good if another try could not change anything."""
+        if not error.retryable:
+            raise AirflowFailException(str(error)) from error
+        raise error
+
+    def _push_console_link(self, context: Context) -> None:
+        """Let the button work while the task waits; Airflow itself does it at the end."""
+        if url := self.console_url:
+            try:
+                context["ti"].xcom_push(key=self.operator_extra_links[0].xcom_key, value=url)
+            except Exception as error:
+                self.log.warning("The EnOS console button will not work yet: %s", error)
+
+    def _deadline(self, context: Context) -> float | None:
+        """When ``execution_timeout`` ends; Airflow does not enforce it on a deferred task."""
+        if self.execution_timeout is None:
+            return None
+        start_date = getattr(context["ti"], "start_date", None)
+        begun_at = start_date.timestamp() if start_date else time.time()
+        return begun_at + self.execution_timeout.total_seconds()

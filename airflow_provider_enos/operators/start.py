@@ -1,0 +1,394 @@
+"""Start a pipeline; the task is green when it is running."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSkipException,
+    conf,
+)
+from airflow.sdk.definitions.param import ParamsDict
+from airflow.sdk.exceptions import ParamValidationError
+from airflow.triggers.base import StartTriggerArgs
+
+from airflow_provider_enos.api import calls, change, looks
+from airflow_provider_enos.api.errors import EnOSError, InvalidSettingError, TaskKilledError
+from airflow_provider_enos.api.start import undo, until_accepted, until_running
+from airflow_provider_enos.api.start_settings import (
+    DEFAULT_KAFKA_RATE,
+    ExecutionMode,
+    ResourceConfig,
+    StartSettings,
+    parse_id,
+    parse_kafka_rate,
+)
+from airflow_provider_enos.api.start_values import Outcome, StartProgress, StartResult, StartTerms
+from airflow_provider_enos.arguments import choice, is_lazy, seconds
+from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
+from airflow_provider_enos.operators.memory import TryMemory
+from airflow_provider_enos.operators.pipeline import DEFERRAL_SLACK, PipelineOperator
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+#: What on_kill in a worker may take: Airflow sends SIGKILL five seconds after SIGTERM.
+KILL_SECONDS = 4.0
+KILL_POLL_SECONDS = 0.5
+
+IF_RUNNING = ("succeed", "fail", "skip", "restart")
+ON_KILL = ("leave", "stop")
+
+
+class StartPipelineOperator(PipelineOperator):
+    """
+    Start an EnOS pipeline; the task succeeds when the pipeline is running.
+
+    EnOS allows one start at a time in an organization and refuses others (61121). The task waits
+    for its turn inside one try. A pipeline is a service: the task ends while the pipeline goes on,
+    and killing the task leaves it alone unless ``on_kill="stop"``.
+
+    It may be retried, cleared, mapped and backfilled: EnOS refuses to start a running pipeline, and
+    with ``if_running="succeed"`` that is a success.
+
+    Errors that only a person can mend (61100, 61108, 61128, 61165, wrong keys) fail the task at
+    once. All others leave it to ``retries``; see ``EnOSRetryPolicy``.
+
+    Returns (XCom) ``pipeline_id``, ``org_id``, ``outcome`` (``started``, ``already_running``, or
+    ``adopted``: an earlier attempt of this task had started it), ``status``, ``attempts``,
+    ``conflicts`` (refusals with 61121) and ``waited_seconds``.
+
+    :param pipeline_id: As shown under Stream Processing > Pipeline Operation. Templated.
+    :param execution_mode: ``"standalone"`` (0) or ``"cluster"`` (1). Templated.
+    :param kafka_rate: Records per second read from Kafka. Templated.
+    :param resource_config: ``{"server": 1}`` in CU; in cluster mode also ``"yarn"``
+        (``workerCount``, ``master``, ``slave``) and ``"advanced"`` (Spark parameters, as a mapping
+        or as EnOS's list of ``{"key", "value"}``). As dict, JSON text or ``ResourceConfig``; in
+        standalone mode a bare number of CU will do. Templated, also inside; a ``.json`` file works.
+    :param org_id: Organization; by default the connection's. Templated.
+    :param enos_conn_id: Airflow connection of type ``enos``. Templated.
+    :param if_running: What to do when the pipeline is running before anything was sent:
+        ``"succeed"``, ``"fail"``, ``"skip"``, or ``"restart"`` it with these settings. Templated.
+    :param wait_for_running: Whether to wait for RUNNING after EnOS has accepted the start; if not,
+        ``status`` of the result is ``None``.
+    :param conflict_timeout: How long other starts of the organization (61121) and outages are
+        waited out; ``timedelta`` or seconds. An outage ends the try after five minutes.
+    :param start_timeout: How long EnOS may take from accepted to RUNNING; ``timedelta`` or seconds.
+    :param poll_interval_seconds: Pause between two looks at the status.
+    :param on_kill: ``"leave"``, or ``"stop"`` the pipeline when the task is killed or ended by a
+        person while it waits, if this try has started it. EnOS does not stop a pipeline that is
+        still starting: the triggerer tries for a minute, a worker has only four seconds.
+    :param deferrable: Wait in the triggerer, without holding a worker.
+    :param start_from_trigger: Begin in the triggerer, without any worker before the pipeline runs.
+        Values from other tasks cannot be used then, nor params without a default, nor any
+        ``if_running`` but ``"succeed"``. A mapped task is deferred from a worker all the same.
+    :raises InvalidSettingError: an argument is wrong; when the DAG is parsed, unless templated.
+
+    Source: https://support.enos-iot.com/docs/stream-processing-api/en/2.4.4/start_pipeline
+    """
+
+    template_fields: Sequence[str] = (
+        "pipeline_id",
+        "execution_mode",
+        "kafka_rate",
+        "resource_config",
+        "org_id",
+        "enos_conn_id",
+        "if_running",
+    )
+    template_ext: Sequence[str] = (".json",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"resource_config": "json"}
+    ui_color = "#d7efe0"
+    doing = "starting"
+
+    def __init__(
+        self,
+        *,
+        pipeline_id: str,
+        execution_mode: ExecutionMode | int | str,
+        kafka_rate: int | str = DEFAULT_KAFKA_RATE,
+        resource_config: Mapping[str, Any] | ResourceConfig | float | str | None = None,
+        org_id: str | None = None,
+        enos_conn_id: str = EnOSStreamingHook.default_conn_name,
+        if_running: str = "succeed",
+        wait_for_running: bool = True,
+        conflict_timeout: timedelta | float = timedelta(minutes=30),
+        start_timeout: timedelta | float = timedelta(minutes=10),
+        poll_interval_seconds: float = 5.0,
+        on_kill: str = "leave",
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        start_from_trigger: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            pipeline_id=pipeline_id, org_id=org_id, enos_conn_id=enos_conn_id, **kwargs
+        )
+        self.execution_mode = execution_mode
+        self.kafka_rate = kafka_rate
+        self.resource_config = resource_config
+        self.if_running = if_running
+        if not isinstance(wait_for_running, bool):
+            raise InvalidSettingError.of("wait_for_running", wait_for_running, "True or False")
+        self.wait_for_running = wait_for_running
+        self.conflict_timeout_seconds = seconds(conflict_timeout, "conflict_timeout", least=0)
+        self.start_timeout_seconds = seconds(start_timeout, "start_timeout", least=0)
+        self.poll_interval_seconds = seconds(
+            poll_interval_seconds, "poll_interval_seconds", least=0.1
+        )
+        self.stop_on_kill = choice(on_kill, ON_KILL, "on_kill") == "stop"
+        self.deferrable = deferrable or start_from_trigger
+        self._check_what_is_known()
+        if start_from_trigger:
+            self._start_from_trigger()
+        self._progress = StartProgress()
+        self._hook_for_kill: EnOSStreamingHook | None = None
+
+    # ------------------------------------------------------------------ Airflow's calls
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Start the pipeline, or hand the start to the triggerer."""
+        settings = self._guarded(self._start_settings)
+        if_running = self._guarded(lambda: choice(self.if_running, IF_RUNNING, "if_running"))
+        self._guarded(lambda: self.hook.org_id)
+        self._hook_for_kill = self.hook.apart(KILL_SECONDS)
+        self._push_console_link(context)
+        memory, subject = TryMemory(context, "start"), (settings.pipeline_id, self.hook.org_id)
+        earlier_try = memory.has(*subject)
+        try:
+            if if_running != "succeed" and not earlier_try:
+                self._meet_running(if_running)
+            if not earlier_try:
+                memory.note(*subject)
+            if self.deferrable:
+                self._defer(context, settings, earlier_try)
+            progress = self._progress = StartProgress(ambiguous=earlier_try)
+            terms = self._terms(self._deadline(context))
+            result = self.hook.run(
+                until_accepted(self.hook.org_id, settings, terms, progress, self.hook.start_queue)
+            )
+            memory.note(*subject, outcome=str(result.outcome), accepted_at=progress.accepted_at)
+            result = self.hook.run(until_running(result, terms))
+            self._settle()
+        except TaskKilledError:
+            # The kill came while a request was under way; its answer may have been "accepted".
+            self._stop_if_ours()
+            raise
+        except EnOSError as error:
+            self._fail(context, error, may_have_started=self._progress.may_have_started)
+        return self._conclude(result)
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Go on after the trigger has fired."""
+        match event:
+            case {"status": "success", "result": dict(payload)}:
+                return self._conclude(StartResult.from_payload(payload))
+            case {"status": "error", "may_have_started": bool(may_have_started)}:
+                error = EnOSError.from_payload(dict(event or {}))
+                self._fail(context, error, may_have_started=may_have_started)
+        raise ValueError(f"Cannot read the trigger's event {event!r}")
+
+    def on_kill(self) -> None:
+        """End the wait; stop the pipeline if this try has started it and ``on_kill="stop"``."""
+        self._kill_switch.pull()
+        self._stop_if_ours()
+
+    def dry_run(self) -> None:
+        """Log the request that would be sent, without its signature; send nothing."""
+        settings = self._start_settings()
+        request = calls.start_pipeline(self.hook.org_id, settings).request
+        body = json.dumps(settings.to_json(), indent=2)
+        self.log.info(
+            "Dry run, nothing is sent:\n%s %s%s\nContent-Type: %s\napim-accesstoken: ***\n"
+            "apim-signature: ***\napim-timestamp: ***\n\n%s",
+            request.method,
+            self.hook.settings.gateway_url,
+            request.target,
+            request.headers["Content-Type"],
+            body,
+        )
+
+    # ------------------------------------------------------------------ steps
+
+    def _meet_running(self, if_running: str) -> None:
+        """Do what ``if_running`` says if the pipeline is running."""
+        pipeline_id, org_id = parse_id(self.pipeline_id, "pipeline_id"), self.hook.org_id
+        limits: dict[str, Any] = {
+            "deadline": time.time() + self.start_timeout_seconds,
+            "limit": "start_timeout",
+            "poll_interval_seconds": self.poll_interval_seconds,
+        }
+        status = self.hook.run(looks.settled_status(org_id, pipeline_id, **limits))
+        if not status.is_running:
+            return
+        text = f"Pipeline {pipeline_id} of organization {org_id} is already RUNNING"
+        if if_running == "skip":
+            raise AirflowSkipException(f"{text} (if_running='skip').")
+        if if_running == "fail":
+            raise AirflowFailException(f"{text} (if_running='fail').")
+        self.log.info("%s: stopping it first (if_running='restart').", text)
+        self.hook.run(change.stop_pipeline(org_id, pipeline_id, **limits))
+
+    def _defer(self, context: Context, settings: StartSettings, earlier_try: bool) -> None:
+        from airflow_provider_enos.triggers.streaming import (  # noqa: PLC0415 - parse cost
+            StartPipelineTrigger,
+        )
+
+        self.defer(
+            trigger=StartPipelineTrigger(
+                pipeline_id=settings.pipeline_id,
+                execution_mode=int(settings.execution_mode),
+                kafka_rate=settings.kafka_rate,
+                resource_config=settings.resource_config.to_json(),
+                org_id=self.hook.org_id,
+                enos_conn_id=self.enos_conn_id,
+                begun_at=time.time(),
+                deadline=self._deadline(context),
+                earlier_try=earlier_try,
+                **self._trigger_options(),
+            ),
+            method_name="execute_complete",
+            timeout=self._deferral_timeout,
+        )
+
+    def _conclude(self, result: StartResult) -> dict[str, Any]:
+        """Turn a start that succeeded into the task's result, in either mode."""
+        self.log.info(
+            "Pipeline %s of organization %s %s%s, %.1f s after the task began to start it "
+            "(start requests: %d, refused because of other starts: %d).",
+            result.pipeline_id,
+            result.org_id,
+            {
+                Outcome.STARTED: "was started",
+                Outcome.ALREADY_RUNNING: "was running already",
+                Outcome.ADOPTED: "was started by an earlier attempt of this task",
+            }[result.outcome],
+            f" and is {result.status}" if result.status else "",
+            result.waited_seconds,
+            result.attempts,
+            result.conflicts,
+        )
+        return result.to_payload()
+
+    def _fail(self, context: Context, error: EnOSError, *, may_have_started: bool) -> NoReturn:
+        """Fail the task, in either mode: for good if another try could not change anything."""
+        if not may_have_started:
+            TryMemory(context, "start").forget()
+        self._raise(error)
+
+    def _settle(self) -> None:
+        """Keep what was started: a kill from now on comes too late, one before it counts."""
+        started_at, self._progress.accepted_at = self._progress.accepted_at, None
+        try:
+            self._kill_switch.check()
+        except TaskKilledError:
+            self._progress.accepted_at = started_at
+            raise
+
+    def _stop_if_ours(self) -> None:
+        """Stop the pipeline, once, if this try has started it."""
+        started_at, self._progress.accepted_at = self._progress.accepted_at, None
+        if started_at is None or not self.stop_on_kill:
+            return
+        # A signal handler must not wait for what it interrupted: no shared token, no Airflow call.
+        hook = self._hook_for_kill or self.hook.apart(KILL_SECONDS)
+        hook.run(
+            undo(
+                hook.org_id,
+                self.pipeline_id,
+                started_at=started_at,
+                seconds=KILL_SECONDS,
+                poll_interval_seconds=KILL_POLL_SECONDS,
+            )
+        )
+
+    # ------------------------------------------------------------------ arguments
+
+    def _start_settings(self) -> StartSettings:
+        return StartSettings.parse(
+            pipeline_id=self.pipeline_id,
+            execution_mode=self.execution_mode,
+            kafka_rate=self.kafka_rate,
+            resource_config=self.resource_config,
+        )
+
+    def _check_what_is_known(self) -> None:
+        """Check, when the DAG is parsed, all that holds no template."""
+        super()._check_what_is_known()
+        mode: ExecutionMode | None = None
+        if not self._is_open(self.execution_mode):
+            mode = ExecutionMode.parse(self.execution_mode)
+        if not self._is_open(self.kafka_rate):
+            parse_kafka_rate(self.kafka_rate)
+        if not self._is_open(self.resource_config):
+            ResourceConfig.parse(self.resource_config, mode=mode)
+        if not self._is_open(self.if_running):
+            choice(self.if_running, IF_RUNNING, "if_running")
+
+    def _start_from_trigger(self) -> None:
+        """Tell the scheduler to begin in the triggerer, after checking that this can work."""
+        arguments = {
+            name: getattr(self, name) for name in self.template_fields if name != "if_running"
+        }
+        if isinstance(self.resource_config, ResourceConfig):
+            arguments["resource_config"] = self.resource_config.to_json()
+        if isinstance(self.execution_mode, ExecutionMode):
+            arguments["execution_mode"] = int(self.execution_mode)
+        for name, value in arguments.items():
+            if isinstance(value, str) and value.endswith(tuple(self.template_ext)):
+                allowed = "no file with start_from_trigger=True: the triggerer cannot read it"
+                raise InvalidSettingError.of(name, value, allowed)
+            if is_lazy(value):
+                raise InvalidSettingError.of(
+                    name,
+                    value,
+                    "with start_from_trigger=True no value of another task: the triggerer cannot "
+                    "read it (XComArg, or xcom_pull without map_indexes)",
+                )
+        params = ParamsDict(self.params)
+        for name in params:
+            try:
+                params.get_param(name).resolve()
+            except ParamValidationError as error:
+                # Airflow 3.3 would end the whole triggerer, even when the run's conf has a value.
+                raise InvalidSettingError(
+                    f"params[{name!r}]: it has no valid default, allowed is one that has, with "
+                    f"start_from_trigger=True ({error})"
+                ) from error
+        if self.if_running != "succeed":
+            allowed = "'succeed' with start_from_trigger=True: the rest is decided on a worker"
+            raise InvalidSettingError.of("if_running", self.if_running, allowed)
+        self.start_from_trigger = True
+        self.start_trigger_args = StartTriggerArgs(
+            trigger_cls="airflow_provider_enos.triggers.streaming.StartPipelineTrigger",
+            trigger_kwargs={**arguments, **self._trigger_options()},
+            next_method="execute_complete",
+            timeout=self._deferral_timeout,
+        )
+
+    def _trigger_options(self) -> dict[str, Any]:
+        return {
+            "wait_for_running": self.wait_for_running,
+            "conflict_timeout_seconds": self.conflict_timeout_seconds,
+            "start_timeout_seconds": self.start_timeout_seconds,
+            "poll_interval_seconds": self.poll_interval_seconds,
+            "stop_on_kill": self.stop_on_kill,
+        }
+
+    @property
+    def _deferral_timeout(self) -> timedelta:
+        own = timedelta(seconds=self.conflict_timeout_seconds + self.start_timeout_seconds)
+        return own + DEFERRAL_SLACK
+
+    def _terms(self, deadline: float | None) -> StartTerms:
+        return StartTerms(
+            conflict_deadline=time.time() + self.conflict_timeout_seconds,
+            start_timeout_seconds=self.start_timeout_seconds,
+            poll_interval_seconds=self.poll_interval_seconds,
+            deadline=deadline,
+            wait_for_running=self.wait_for_running,
+        )
