@@ -19,6 +19,7 @@ from airflow_provider_enos.api.errors import (
     EnOSError,
     PipelineNotFoundError,
     PipelineStateError,
+    StatusTimeoutError,
 )
 from airflow_provider_enos.api.messages import Call
 from airflow_provider_enos.api.pipeline import PipelineStatus
@@ -228,12 +229,9 @@ def _until_accepted(
         except EnOSError as error:
             if not (error.ambiguous or isinstance(error, PipelineStateError)):
                 raise
-            progress.ambiguous = progress.ambiguous or error.ambiguous
-            try:
-                look = yield from looks.find_pipeline(org_id, pipeline_id, patience)
-            except PipelineNotFoundError:
-                raise error from None  # it was never released: no status to read
-            status, now = look.status, (yield Now())
+            progress.ambiguous |= error.ambiguous
+            status = yield from _status_after(error, org_id, pipeline_id, patience)
+            now = yield Now()
             is_stale = now < terms.started_at + looks.LIST_LAG_SECONDS and not status.is_running
             if _is_verdict(change, status, error) and not is_stale:
                 return status, error
@@ -243,13 +241,27 @@ def _until_accepted(
                 refused_since = now if refused_since is None else refused_since
                 deadline = min(deadline, refused_since + looks.LIST_LAG_SECONDS)
             if now >= deadline:
-                raise
+                if not (is_stale or status.is_in_transition):
+                    raise
+                raise StatusTimeoutError(
+                    f"pipeline {pipeline_id} of organization {org_id} is still {status}: EnOS does "
+                    f"not {change.verb} it yet, and {terms.limit} is over."
+                ) from error
             pause = max(terms.poll_interval_seconds, error.retry_after_seconds or 0)
             yield Sleep(min(pause, terms.deadline - now))
         else:
             progress.accepted = True
             yield Log("EnOS accepted the %s of pipeline %s.", (change.verb, pipeline_id))
             return None
+
+
+def _status_after(
+    error: EnOSError, org_id: str, pipeline_id: str, patience: flows.Patience
+) -> Flow[PipelineStatus]:
+    try:
+        return (yield from looks.find_pipeline(org_id, pipeline_id, patience)).status
+    except PipelineNotFoundError:
+        raise error from None  # it was never released: no status to read
 
 
 def _is_verdict(change: StatusChange, status: PipelineStatus, error: EnOSError) -> bool:

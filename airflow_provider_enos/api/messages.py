@@ -86,11 +86,28 @@ class Call(Generic[T]):
 
 def without(secrets: Iterable[str], answer: Answer) -> Answer:
     """Return an answer that repeats none of these, since parts of it may be shown."""
-    body, headers = answer.body, answer.headers
+    body = answer.body
+    if b"\\u" in body or b"\\/" in body:
+        body = _unescaped(body)
     for secret in secrets:
         body = body.replace(secret.encode(), b"***")
-        headers = {name: value.replace(secret, "***") for name, value in headers.items()}
+    headers = {name: struck(secrets, value) for name, value in answer.headers.items()}
     return replace(answer, body=body, headers=headers)
+
+
+def struck(secrets: Iterable[str], text: str) -> str:
+    """Return a text that repeats none of these."""
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text
+
+
+def _unescaped(body: bytes) -> bytes:
+    """Write JSON anew with plain characters, among which a secret can be found."""
+    try:
+        return json.dumps(json.loads(body), ensure_ascii=False).encode()
+    except (ValueError, RecursionError):  # no JSON, or half a character
+        return body
 
 
 def json_body(value: Mapping[str, Any]) -> bytes:
@@ -135,7 +152,7 @@ def require_size(body: bytes | bytearray, request: Request, http_status: int) ->
     """
     if len(body) > MAX_ANSWER_BYTES:
         raise EnOSUnreadableAnswerError(
-            f"more than {MAX_ANSWER_BYTES} bytes: {_begin_of(bytes(body[:1000]), request)}",
+            f"more than {MAX_ANSWER_BYTES} bytes, which is no answer of EnOS",
             during=request.purpose,
             http_status=http_status,
         )

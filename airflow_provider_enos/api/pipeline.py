@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from airflow_provider_enos.api.errors import excerpt
+
 
 class PipelineStatus(str):
     """
@@ -68,7 +70,8 @@ class Pipeline:
         """Read one element of ``data.pipelines``."""
         return cls(
             pipeline_id=str(row.get("pipelineId", "")),
-            status=PipelineStatus(row.get("status") or "UNKNOWN"),
+            # It is logged and stored: what no status is like is cut and escaped.
+            status=PipelineStatus(excerpt(str(row.get("status") or "UNKNOWN").strip(), 100)),
             name=_as_text(row.get("pipelineName", row.get("name"))),
             org_id=_as_text(row.get("orgId")),
             version=_as_text(row.get("version")),

@@ -128,7 +128,9 @@ def _gateway_url(field_name: str, host: str | None, port: int | None) -> str:
     ):
         raise InvalidSettingError.of(field_name, host, allowed)
     # One spelling for one gateway: its starts queue up together.
-    name = parts.netloc.lower().removesuffix(f":{in_host}")
+    name = parts.netloc.lower()
+    if in_host is not None:
+        name = name.rpartition(":")[0]
     port = in_host or port
     suffix = f":{port}" if port and port != DEFAULT_PORTS[parts.scheme] else ""
     return f"{parts.scheme}://{name}{suffix}{parts.path}"

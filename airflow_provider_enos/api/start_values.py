@@ -90,6 +90,11 @@ class StartResult:
     conflicts: int
     waited_seconds: float
 
+    @classmethod
+    def adopted(cls, pipeline_id: str, org_id: str) -> Self:
+        """Return that of a start which an earlier run has sent, and EnOS has accepted."""
+        return cls(pipeline_id, org_id, Outcome.ADOPTED, None, 0, 0, 0.0)
+
     def to_payload(self) -> dict[str, Any]:
         """Return it as JSON values."""
         return {

@@ -6,6 +6,7 @@ Access tokens: fetched by one caller at a time, renewed early, kept in memory on
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 from collections.abc import Generator
@@ -25,6 +26,7 @@ from airflow_provider_enos.api.messages import (
     Call,
     Request,
     read_data,
+    struck,
     token_was_rejected,
     without,
 )
@@ -144,7 +146,7 @@ def _ask(settings: EnOSSettings, refresh: str | None) -> Flow[_Held]:
         else:
             call = calls.refresh_token(settings, stamp, refresh)
         try:
-            answer = yield Send(call.request)
+            answer = yield from _send(call.request, (json.loads(call.request.body)["encryption"],))
             token = call.read(read_data(call.request, answer))
         except RepeatedRequestError:
             if not tries_left:
@@ -193,12 +195,26 @@ def _send_signed(request: Request, settings: EnOSSettings, cache: TokenCache) ->
             query=request.query,
             body=request.body,
         )
-        answer: Answer = yield Send(replace(request, headers={**request.headers, **headers}))
-        answer = without((token, headers["apim-signature"]), answer)
+        answer = yield from _send(
+            replace(request, headers={**request.headers, **headers}),
+            (token, headers["apim-signature"]),
+        )
         if is_last or not token_was_rejected(answer):
             return answer
         cache.drop(token)
     raise AssertionError("unreachable")
+
+
+def _send(request: Request, secrets: tuple[str, ...]) -> Flow[Answer]:
+    """Send a request; neither the answer nor an error repeats its secrets."""
+    try:
+        answer: Answer = yield Send(request)
+    except EnOSError as error:
+        message = struck(secrets, error.message)
+        if message == error.message:
+            raise
+        raise error.again(error.during or request.purpose, message) from None
+    return without(secrets, answer)
 
 
 def _token(request: Request, settings: EnOSSettings, cache: TokenCache) -> Flow[str]:

@@ -93,7 +93,10 @@ class AiohttpIO:
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return Answer(response.status, body, headers)
         except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as error:
-            raise _translated(error, request.purpose, self._network) from error
+            # What cannot be read as HTTP is quoted in the library's error, and may hold anything.
+            is_quoted = isinstance(error, aiohttp.ClientResponseError)
+            translated = _translated(error, request.purpose, self._network)
+            raise translated from (None if is_quoted else error)
 
 
 @dataclass(slots=True)
@@ -134,9 +137,11 @@ async def _body(response: aiohttp.ClientResponse, request: Request) -> bytes:
 
 def _translated(error: Exception, purpose: str, network: Network) -> EnOSError:
     text = excerpt(str(error) or type(error).__name__).rstrip(".")
-    if isinstance(error, aiohttp.ClientResponseError):
+    if isinstance(error, aiohttp.ClientHttpProxyError):
         # Its own text has the proxy's address, password included.
         text = f"the proxy answered {error.status} {excerpt(error.message)}"
+    elif isinstance(error, aiohttp.ClientResponseError):
+        text = "the answer is not HTTP"
     if isinstance(error, aiohttp.InvalidURL | UnicodeError):
         return InvalidSettingError("host or proxy: no address that can be connected to")
     if isinstance(error, aiohttp.ClientConnectorCertificateError):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+log = logging.getLogger(__name__)
 
 
 class TryMemory:
@@ -26,19 +30,28 @@ class TryMemory:
 
     def has(self, pipeline_id: str, org_id: str) -> bool:
         """Whether an earlier try may have done it to this pipeline."""
-        note = None if self._store is None else self._store.get(self._key)
+        note = self._ask(lambda store: store.get(self._key))
         subject = self._subject(pipeline_id, org_id)
         return isinstance(note, dict) and subject.items() <= note.items()
 
     def note(self, pipeline_id: str, org_id: str, **outcome: Any) -> None:
         """Remember that this try may do it, and then what has come of it."""
-        if self._store is not None:
-            self._store.set(self._key, {**self._subject(pipeline_id, org_id), **outcome})
+        note = {**self._subject(pipeline_id, org_id), **outcome}
+        self._ask(lambda store: store.set(self._key, note))
 
     def forget(self) -> None:
         """EnOS certainly did not do it for us."""
-        if self._store is not None:
-            self._store.delete(self._key)
+        self._ask(lambda store: store.delete(self._key))
+
+    def _ask(self, question: Callable[[Any], Any]) -> Any:
+        """Use the store, if there is one; trouble with it neither hides a verdict nor makes one."""
+        if self._store is None:
+            return None
+        try:
+            return question(self._store)
+        except Exception as error:
+            log.warning("The task's state store cannot be used: %s", error)
+            return None
 
     def _subject(self, pipeline_id: str, org_id: str) -> dict[str, Any]:
         return {

@@ -23,10 +23,10 @@ const COLUMNS = [
 /** Ask the API server; the one line that says what is wrong becomes the error's message. */
 const ask = async (path, signal) => {
   const response = await fetch(new URL(path, import.meta.url), { signal });
-  const body = await response.json().catch(() => ({}));
+  if (response.ok) return response.json();
   if (response.status === 401) throw new Error("You are logged out: log in and load the page again.");
-  if (!response.ok) throw new Error(body.detail ?? `HTTP ${response.status}`);
-  return body;
+  const { detail } = await response.json().catch(() => ({}));
+  throw new Error(typeof detail === "string" ? detail : `HTTP ${response.status}`);
 };
 
 const pathOf = (connection, orgId, rest = "") =>
@@ -56,17 +56,18 @@ const useRepeated = (read) => {
     if (!read) return undefined;
     const ended = new AbortController();
     let timer;
+    let isAsking = false;
     const again = async () => {
-      if (document.hidden) return;
-      try {
-        const data = await read(ended.signal);
-        setState({ data });
-        timer = setTimeout(again, Math.max(data.fresh_seconds, 1) * 1000);
-      } catch (error) {
-        if (ended.signal.aborted) return;
-        setState((before) => ({ data: before.data, error: error.message }));
-        timer = setTimeout(again, 10_000);
-      }
+      if (document.hidden || isAsking) return;
+      isAsking = true;
+      const found = await read(ended.signal).then(
+        (data) => ({ data, error: undefined }),
+        (error) => ({ error: error.message }),
+      );
+      isAsking = false;
+      if (ended.signal.aborted) return;
+      setState((before) => ({ data: before.data, ...found }));
+      timer = setTimeout(again, found.data ? Math.max(found.data.fresh_seconds, 1) * 1000 : 10_000);
     };
     const seen = () => {
       clearTimeout(timer);

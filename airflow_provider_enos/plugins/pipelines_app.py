@@ -60,15 +60,22 @@ def may_read(request: Request, user: GetUserDep) -> None:
 
 
 def _may_read(user: BaseUser, connection_id: str | None) -> bool:
-    team = None
-    if connection_id and conf.getboolean("core", "multi_team", fallback=False):
-        team = Connection.get_team_name(connection_id)
-    manager = get_auth_manager()
-    connection = ConnectionDetails(conn_id=connection_id, team_name=team)
+    team = _team_of(connection_id)
     dags = DagDetails(team_name=team) if team else None
-    return manager.is_authorized_connection(
-        method="GET", details=connection, user=user
-    ) or manager.is_authorized_dag(method="GET", details=dags, user=user)
+    return _may_read_connection(user, connection_id) or get_auth_manager().is_authorized_dag(
+        method="GET", details=dags, user=user
+    )
+
+
+def _may_read_connection(user: BaseUser, connection_id: str | None) -> bool:
+    details = ConnectionDetails(conn_id=connection_id, team_name=_team_of(connection_id))
+    return get_auth_manager().is_authorized_connection(method="GET", details=details, user=user)
+
+
+def _team_of(connection_id: str | None) -> str | None:
+    if connection_id and conf.getboolean("core", "multi_team", fallback=False):
+        return Connection.get_team_name(connection_id)
+    return None
 
 
 app = FastAPI(
@@ -123,7 +130,7 @@ async def pipelines(
     """
 
     def read() -> dict[str, Any]:
-        with _hook(connection_id, org_id) as hook:
+        with _hook(connection_id, org_id, user) as hook:
             listing = hook.run(looks.see_pipelines(hook.org_id, max_age_seconds=LIST_SECONDS))
         starts = last_starts(hook.org_id, get_auth_manager().get_authorized_dag_ids(user=user))
         return {
@@ -140,11 +147,13 @@ async def pipelines(
 
 
 @app.get("/connections/{connection_id}/pipelines/{pipeline_id}/lag")
-async def lag(connection_id: str, pipeline_id: str, org_id: str | None = None) -> dict[str, Any]:
+async def lag(
+    connection_id: str, pipeline_id: str, user: GetUserDep, org_id: str | None = None
+) -> dict[str, Any]:
     """Return how many records in Kafka a running pipeline has still to read."""
 
     def read() -> dict[str, Any]:
-        with _hook(connection_id, org_id) as hook:
+        with _hook(connection_id, org_id, user) as hook:
             seen = hook.run(looks.see_lag(hook.org_id, pipeline_id, max_age_seconds=LAG_SECONDS))
         newest = max(seen.points, key=lambda point: point.timestamp_ms or 0, default=None)
         return {"lag": newest.lag if newest else None, "topic": seen.topic_name}
@@ -176,17 +185,24 @@ def _is_ours(connection_id: str) -> bool:
 
 
 @contextmanager
-def _hook(connection_id: str, org_id: str | None) -> Iterator[EnOSStreamingHook]:
+def _hook(connection_id: str, org_id: str | None, user: BaseUser) -> Iterator[EnOSStreamingHook]:
     """
     Yield the connection's hook, and close its HTTP session.
 
     :raises InvalidSettingError: it is no connection of type ``enos``: keys of others are not sent.
+    :raises HTTPException: 403, the organization is not the connection's own, and the user may not
+        read the connection.
     """
     if not _is_ours(connection_id):
         raise InvalidSettingError.of(
             "connection", connection_id, "an Airflow connection of type enos"
         )
     hook = EnOSStreamingHook(connection_id, org_id=org_id)
+    if hook.org_id != hook.settings.org_id and not _may_read_connection(user, connection_id):
+        raise HTTPException(
+            status.HTTP_403_FORBIDDEN,
+            "Who may not read the connection may only see the pipelines of its own organization.",
+        )
     with hook.get_conn():
         yield hook
 

@@ -28,6 +28,7 @@ class TriggerMemory:
         self._key = f"enos_{verb}"
         self._where: dict[str, Any] = {}
         self._try_number = None
+        self._has_noted = False
         if task_instance is None:
             return
         self._try_number = task_instance.try_number
@@ -41,25 +42,40 @@ class TriggerMemory:
     async def note(self, accepted_at: float | None = None) -> None:
         """Remember that this try's request is on its way, and when EnOS has accepted it."""
         note = {"try_number": self._try_number, "accepted_at": accepted_at}
-        await self.push(self._key, note)
+        self._has_noted |= await self.push(self._key, note)
 
     async def recall(self) -> dict[str, Any] | None:
         """Return what an earlier run of this very try has noted."""
-        if not self._where:
-            return None
         try:
-            note = await XCom.aget_one(key=self._key, **self._where)
+            note = await self._read()
         except Exception as error:
             log.warning("Whether an earlier run of the trigger began cannot be told: %s", error)
             return None
+        self._has_noted |= note is not None
+        return note
+
+    async def is_of_the_past(self) -> bool:
+        """
+        Whether the next try has begun: what this one had noted is there no more.
+
+        :raises Exception: Airflow cannot be asked.
+        """
+        return self._has_noted and await self._read() is None
+
+    async def _read(self) -> dict[str, Any] | None:
+        if not self._where:
+            return None
+        note = await XCom.aget_one(key=self._key, **self._where)
         is_mine = isinstance(note, dict) and note.get("try_number") == self._try_number
         return note if is_mine else None
 
-    async def push(self, key: str, value: Any) -> None:
-        """Set an XCom."""
+    async def push(self, key: str, value: Any) -> bool:
+        """Set an XCom and return whether that was possible."""
         if not self._where:
-            return
+            return False
         try:
             await XCom.aset(key=key, value=value, **self._where)
         except Exception as error:
             log.warning("XCom %s cannot be set while the task is deferred: %s", key, error)
+            return False
+        return True

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any
 
 from airflow.providers.common.compat.sdk import TaskInstanceState
@@ -22,11 +22,17 @@ from airflow_provider_enos.api.change import (
     ChangeProgress,
     ChangeTerms,
     change_status,
+    stop_pipeline,
 )
-from airflow_provider_enos.api.errors import EnOSError, InvalidSettingError
-from airflow_provider_enos.api.start import undo, until_accepted, until_running
+from airflow_provider_enos.api.errors import (
+    EnOSError,
+    InvalidSettingError,
+    PipelineStateError,
+    StatusTimeoutError,
+)
+from airflow_provider_enos.api.start import until_accepted, until_running
 from airflow_provider_enos.api.start_settings import StartSettings, parse_id
-from airflow_provider_enos.api.start_values import StartProgress, StartTerms
+from airflow_provider_enos.api.start_values import StartProgress, StartResult, StartTerms
 from airflow_provider_enos.api.watch import PollPlan, StatusRule, watch
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
 from airflow_provider_enos.links import PipelineConsoleLink
@@ -56,8 +62,16 @@ _ENDED = frozenset(
 #: Arguments that may be templates with start_from_trigger.
 _RENDERED = ("pipeline_id", "execution_mode", "kafka_rate", "resource_config", "org_id")
 
-#: Stops under way: the event loop itself keeps only weak references to its tasks.
-_stopping: set[asyncio.Task[None]] = set()
+#: What goes on apart from its trigger: the event loop itself keeps only weak references to tasks.
+_under_way: set[asyncio.Task[None]] = set()
+
+
+async def _apart(work: Coroutine[Any, Any, None]) -> None:
+    """Do something to its end: Airflow 3.3 cancels a trigger again with every loop."""
+    task = asyncio.create_task(work)
+    _under_way.add(task)
+    task.add_done_callback(_under_way.discard)
+    await asyncio.shield(task)
 
 
 class _EnOSTrigger(BaseTrigger):
@@ -97,7 +111,14 @@ class _EnOSTrigger(BaseTrigger):
 
     async def _hook(self) -> EnOSStreamingHook:
         hook = EnOSStreamingHook(self.enos_conn_id, org_id=self.org_id)
-        await hook.load()
+        try:
+            await hook.load()
+        except EnOSError:
+            raise
+        except Exception as error:  # of Airflow, which may be starting; its text may hold a secret
+            raise EnOSError(
+                f"Airflow connection {self.enos_conn_id!r} cannot be read ({type(error).__name__})."
+            ) from None
         return hook
 
 
@@ -152,6 +173,7 @@ class StartPipelineTrigger(_EnOSTrigger):
         self.stop_on_kill = stop_on_kill
         self._given = {name: getattr(self, name) for name in _RENDERED}
         self._progress = StartProgress(ambiguous=earlier_try)
+        self._memory = TriggerMemory(None)
 
     async def _outcome(self) -> dict[str, Any]:
         # With start_from_trigger no worker has seen the rendered values, and an undefined name in a
@@ -168,7 +190,7 @@ class StartPipelineTrigger(_EnOSTrigger):
             resource_config=self.resource_config,
         )
         hook = await self._hook()
-        memory = TriggerMemory(self.task_instance)
+        memory = self._memory = TriggerMemory(self.task_instance)
         if (note := await memory.recall()) is None:
             await memory.note()
         else:
@@ -189,13 +211,23 @@ class StartPipelineTrigger(_EnOSTrigger):
             deadline=self.deadline,
             wait_for_running=self.wait_for_running,
         )
-        result = await hook.run_async(
-            until_accepted(hook.org_id, settings, terms, self._progress, hook.start_queue)
-        )
-        if self._progress.accepted_at is not None:
-            await memory.note(self._progress.accepted_at)
+        if self._progress.accepted_at is None:
+            result = await self._until_accepted(hook, settings, terms)
+        else:  # by an earlier run: another start would be one too many
+            result = StartResult.adopted(settings.pipeline_id, hook.org_id)
         result = await hook.run_async(until_running(result, terms))
         return result.to_payload()
+
+    async def _until_accepted(
+        self, hook: EnOSStreamingHook, settings: StartSettings, terms: StartTerms
+    ) -> StartResult:
+        """Start it; that EnOS has accepted is noted also when the trigger is cancelled then."""
+        flow = until_accepted(hook.org_id, settings, terms, self._progress, hook.start_queue)
+        try:
+            return await hook.run_async(flow)
+        finally:
+            if self._progress.accepted_at is not None:
+                await _apart(self._memory.note(self._progress.accepted_at))
 
     def _error_facts(self) -> dict[str, Any]:
         return {"may_have_started": self._progress.may_have_started}
@@ -204,32 +236,49 @@ class StartPipelineTrigger(_EnOSTrigger):
         """Stop the pipeline if it is ours to stop; a person has acted on the task."""
         started_at = self._progress.accepted_at
         if self.stop_on_kill and started_at is not None:
-            # Airflow 3.3 cancels a trigger again with every loop, on_kill too: go on apart from it.
-            task = asyncio.create_task(self._stop(started_at))
-            _stopping.add(task)
-            task.add_done_callback(_stopping.discard)
-            await asyncio.shield(task)
+            await _apart(self._stop(started_at))
 
     async def _stop(self, started_at: float) -> None:
         try:
-            # After a clear, the next try is under way and adopts the pipeline; and Airflow 3.3 may
-            # call on_kill when it only moves the trigger.
-            is_next_try = await TriggerMemory(self.task_instance).recall() is None
-            if is_next_try or await self._task_state() not in _ENDED:
-                self.log.info("Pipeline %s is left to the task's next try.", self.pipeline_id)
-                return
             hook = (await self._hook()).apart(KILL_REQUEST_TIMEOUT_SECONDS)
-            await hook.run_async(
-                undo(
-                    hook.org_id,
-                    parse_id(self.pipeline_id, "pipeline_id"),
-                    started_at=started_at,
-                    seconds=KILL_SECONDS,
-                    poll_interval_seconds=KILL_POLL_SECONDS,
-                )
-            )
+            give_up_at = time.monotonic() + KILL_SECONDS
+            # The next try may begin while EnOS does not stop the pipeline yet: look each time.
+            while not await self._is_the_next_trys():
+                if await self._is_stopped(hook, started_at, give_up_at):
+                    self.log.info(
+                        "Stopped pipeline %s, since the task was ended.", self.pipeline_id
+                    )
+                    return
+                await asyncio.sleep(KILL_POLL_SECONDS)
+            self.log.info("Pipeline %s is left to the task's next try.", self.pipeline_id)
         except Exception as error:  # it runs on its own: nobody else would tell
             self.log.warning("Pipeline %s may still be running: %s", self.pipeline_id, error)
+
+    async def _is_stopped(
+        self, hook: EnOSStreamingHook, started_at: float, give_up_at: float
+    ) -> bool:
+        """Send one stop, and look once."""
+        stop = stop_pipeline(
+            hook.org_id,
+            parse_id(self.pipeline_id, "pipeline_id"),
+            deadline=time.time(),
+            limit="the time for a stop",
+            poll_interval_seconds=KILL_POLL_SECONDS,
+            started_at=started_at,
+        )
+        try:
+            await hook.run_async(stop)
+        except EnOSError as error:
+            passes = error.transient or isinstance(error, StatusTimeoutError | PipelineStateError)
+            if not passes or time.monotonic() >= give_up_at:
+                raise
+            return False
+        return True
+
+    async def _is_the_next_trys(self) -> bool:
+        # After a clear, the next try is under way and adopts the pipeline; and Airflow 3.3 may call
+        # on_kill when it only moves the trigger.
+        return await self._memory.is_of_the_past() or await self._task_state() not in _ENDED
 
     async def _task_state(self) -> str | None:
         from airflow.sdk.execution_time.task_runner import (  # noqa: PLC0415 - triggerer only

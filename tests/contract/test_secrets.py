@@ -1,5 +1,6 @@
 """Nothing secret is ever said, not even at DEBUG, nor when the gateway repeats what it was sent."""
 
+import contextlib
 import json
 import logging
 import traceback
@@ -82,6 +83,38 @@ def test_gateway_that_repeats_what_it_was_sent_is_not_quoted(run, emulator, conn
     assert 'EnOS answered "*** *** said you"' in text
     assert seen[-1].headers["apim-accesstoken"] not in text
     assert seen[-1].headers["apim-signature"] not in text
+
+
+def escaped(token):
+    text = "".join(f"\\u{ord(c):04x}" for c in token)
+    return answer(f'{{"code": 61100, "msg": "bad token {text}"}}'.encode())
+
+
+def no_http(token):
+    return f"{token}\r\n\r\n".encode()
+
+
+def huge(token):
+    return answer(token.encode() + 11_000_000 * b"x")
+
+
+@pytest.mark.parametrize("form", [escaped, no_http, huge])
+def test_token_is_not_shown_however_the_gateway_repeats_it(run, emulator, gateway, said, form):  # noqa: F811
+    seen = []
+
+    def repeat(connection):
+        with contextlib.suppress(OSError):  # the client may leave before all is said
+            connection.sendall(form(seen[-1].headers["apim-accesstoken"]))
+
+    seen = gateway(repeat)
+
+    with contextlib.suppress(errors.EnOSError):
+        run(flows.once(calls.stop_pipeline(ORG, "p-1")))
+    with pytest.raises(errors.EnOSError) as raised:
+        run(flows.ask(calls.stop_pipeline(ORG, "p-1"), flows.AT_ONCE))
+
+    text = told(raised.value) + said()
+    assert seen[-1].headers["apim-accesstoken"] not in text
 
 
 def test_repr_of_what_a_debugger_shows_has_no_secret(emulator, run):

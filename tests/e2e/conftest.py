@@ -139,8 +139,9 @@ CHROMIUM_ARGUMENTS = [
 BROWSER_TIMEOUT_MS = 30_000
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
+    """Chromium, no longer than it is needed: Playwright keeps an event loop running."""
     expect.set_options(timeout=BROWSER_TIMEOUT_MS)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(

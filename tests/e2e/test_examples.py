@@ -63,11 +63,11 @@ def test_settings_of_the_trigger_form_reach_enos(stack):
         org_id=org_id,
         execution_mode="cluster",
         kafka_rate=700,
-        resource_config={
-            "server": 0.5,
-            "yarn": {"workerCount": 2, "master": 1, "slave": 1.5},
-            "advanced": {"spark.memory.fraction": 0.8},
-        },
+        server=0.5,
+        worker_count=2,
+        master=1,
+        slave=1.5,
+        advanced=["spark.memory.fraction=0.8"],
     )
 
     assert stack.state(run) == "success"

@@ -74,7 +74,7 @@ def test_stranger_is_waited_out_within_one_try_and_the_log_shows_it(stack):
         assert stack.result(run)["conflicts"] >= 1
         log = stack.log(run)
         assert "EnOS code 61121" in log
-        assert "Refusal 1. Trying again in" in log
+        assert "waits: refusal 1, for 0 s now; asked again in" in log
         assert "EnOS accepted the start" in log
 
 

@@ -279,6 +279,13 @@ def test_nothing_is_served_without_login_or_right(guarded, path):
     assert status_for(guarded, "admin", path) == (404 if path.endswith("lag") else 200)
 
 
+def test_who_may_not_read_connections_sees_no_other_organization(guarded):
+    path = "connections/enos_default/pipelines?org_id=o90001"
+
+    assert status_for(guarded, "reader", path) == 403
+    assert status_for(guarded, "admin", path) == 200
+
+
 def test_a_forged_token_is_worth_nothing(guarded):
     url, _ = guarded
     headers = {"Authorization": "Bearer forged"}

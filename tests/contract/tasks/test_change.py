@@ -107,6 +107,14 @@ def cases_of(operator):
             result=once,
         ),
         "is starting": Case(operator, in_transition, result=(done, target, 2)),
+        "is starting for too long": Case(
+            operator,
+            status("STARTING"),
+            {timeout: timedelta(seconds=0.5)},
+            error=errors.StatusTimeoutError,
+            says=("is still STARTING", f"{timeout} is over"),
+            effective=0,
+        ),
         "lost answer": Case(operator, running(f.LoseAnswer(on=verb)), result=once),
         "lost request": Case(operator, running(f.DropRequest(on=verb)), result=(done, target, 2)),
         "500 once": Case(

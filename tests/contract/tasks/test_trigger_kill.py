@@ -5,8 +5,11 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
+from airflow.sdk.exceptions import ErrorType
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import (
+    ErrorResponse,
+    GetConnection,
     GetTaskStates,
     GetXCom,
     SetXCom,
@@ -15,7 +18,7 @@ from airflow.sdk.execution_time.comms import (
 )
 
 from airflow_provider_enos.emulator.faults import Slow
-from airflow_provider_enos.triggers.streaming import StartPipelineTrigger, _stopping
+from airflow_provider_enos.triggers.streaming import StartPipelineTrigger, _under_way
 
 
 class Supervisor:
@@ -30,6 +33,8 @@ class Supervisor:
                 return TaskStatesResult(task_states={run_id: {task_id: self.state}})
             case SetXCom(key=key, value=value):
                 self.xcoms[key] = value
+            case GetConnection():
+                return ErrorResponse(error=ErrorType.PERMISSION_DENIED)
             case GetXCom(key=key):
                 return XComResult(key=key, value=self.xcoms.get(key))
 
@@ -198,9 +203,66 @@ async def test_stop_goes_on_although_airflow_cancels_on_kill(
     killing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await killing
-    await asyncio.gather(*_stopping)
+    await asyncio.gather(*_under_way)
 
     assert emulator.status_of(pipeline_id) == "STOPPED"
+
+
+async def test_next_try_that_begins_while_the_stop_is_refused_keeps_the_pipeline(
+    emulator, pipeline_id, supervisor, trigger
+):
+    """A person marks the task failed while its pipeline is starting, and then clears it."""
+    emulator.settings.start_seconds = 60
+    running = asyncio.create_task(anext(trigger.run()))
+    await asyncio.to_thread(emulator.wait_for_request, "list")
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    killing = asyncio.create_task(trigger.on_kill())
+    await asyncio.to_thread(emulator.wait_for_request, "stop")
+    supervisor.xcoms.clear()  # as Airflow does when a worker begins the next try
+    emulator.set_status(pipeline_id, "RUNNING")
+    await killing
+
+    assert emulator.status_of(pipeline_id) == "RUNNING"
+
+
+async def test_acceptance_is_noted_although_the_trigger_is_cancelled_in_the_request(
+    emulator, pipeline_id, supervisor, trigger
+):
+    emulator.faults.append(Slow(1, on="start"))
+    running = asyncio.create_task(anext(trigger.run()))
+    await asyncio.to_thread(emulator.wait_for_status, pipeline_id, "RUNNING")
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await asyncio.gather(*_under_way)
+
+    assert supervisor.xcoms["enos_start"]["accepted_at"] is not None
+
+
+async def test_accepted_start_is_not_sent_again_by_the_next_triggerer(
+    emulator, pipeline_id, supervisor, new_trigger
+):
+    """Somebody may have stopped the pipeline meanwhile."""
+    await killed_triggerer(emulator, pipeline_id, new_trigger())
+
+    await new_trigger()._outcome()
+
+    assert len(emulator.requests_for("start")) == 1
+
+
+async def test_connection_that_airflow_refuses_is_an_event_and_no_exception(
+    monkeypatch, supervisor, new_trigger, emulator
+):
+    monkeypatch.delenv("AIRFLOW_CONN_ENOS_DEFAULT")
+
+    event = await anext(new_trigger().run())
+
+    assert event.payload["status"] == "error"
+    denied = "'enos_default' cannot be read (AirflowSecretsBackendAccessDenied)"
+    assert denied in event.payload["message"]
 
 
 async def test_console_link_is_pushed_where_no_worker_has_run(

@@ -19,6 +19,7 @@ from airflow_provider_enos.api.messages import (
     require_size,
     retry_after_seconds,
     token_was_rejected,
+    without,
 )
 
 REQUEST = Request("GET", "/x", "list the pipelines of organization o1")
@@ -114,7 +115,7 @@ def test_answer_of_the_size_limit_is_read_and_one_byte_more_is_not():
     with pytest.raises(EnOSUnreadableAnswerError) as caught:
         require_size(bytearray(b"x" * 10_000_001), REQUEST, 200)
 
-    assert 'more than 10000000 bytes: an answer that begins with "xxx' in str(caught.value)
+    assert "more than 10000000 bytes, which is no answer of EnOS" in str(caught.value)
     assert caught.value.http_status == 200
     assert len(str(caught.value)) < 700
 
@@ -237,6 +238,27 @@ def test_too_large_answer_to_an_unsigned_request_is_not_quoted():
         require_size(b"T0ken" * 2_000_001, UNSIGNED, 200)
 
     assert str(caught.value).startswith(
-        "Cannot get an access token: more than 10000000 bytes: an answer that may hold a token"
+        "Cannot get an access token: more than 10000000 bytes, which is no answer of EnOS"
     )
     assert "T0ken" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"msg": "bad token APP_ab/c=="}',
+        rb'{"msg": "bad token APP_ab/c\u003d\u003D"}',
+        rb'{"msg": "bad token APP_ab\/c=="}',
+        rb'{"msg": "bad token \u0041PP_ab/c=="}',
+    ],
+)
+def test_secret_is_struck_from_an_answer_however_json_writes_it(body):
+    seen = without(["APP_ab/c=="], answer(body))
+
+    assert json.loads(seen.body) == {"msg": "bad token ***"}
+
+
+def test_answer_with_half_a_character_is_left_as_it_is():
+    body = rb'{"msg": "\ud800"}'
+
+    assert without(["APP_abc"], answer(body)).body == body

@@ -87,6 +87,15 @@ def test_pipeline_without_a_status_is_in_transition_not_running(status):
     assert pipeline.status.is_in_transition
 
 
+def test_status_that_would_forge_a_log_is_cut_and_escaped():
+    """What a gateway says is logged, stored and shown."""
+    pipeline = Pipeline.read({"status": "starting\n2026 INFO all is well\x1b[31m" + 1000 * "x"})
+
+    assert pipeline.status.isprintable()
+    assert pipeline.status.startswith(r"STARTING\N2026 INFO")
+    assert len(pipeline.status) < 120
+
+
 def test_empty_row_is_read():
     assert Pipeline.read({}) == Pipeline("", PipelineStatus("UNKNOWN"))
 

@@ -77,6 +77,8 @@ def test_connection_with_everything():
         ("http://gw", 80, "http://gw"),
         ("http://gw", 443, "http://gw:443"),
         ("[::1]:443", None, "https://[::1]"),
+        ("gw:0443", None, "https://gw"),
+        ("gw:08443", None, "https://gw:8443"),
         ("https://gw/base/", 8443, "https://gw:8443/base"),
         ("[::1]", 8443, "https://[::1]:8443"),
     ],

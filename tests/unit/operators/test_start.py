@@ -355,3 +355,26 @@ def test_broken_xcom_backend_costs_the_button_and_not_the_start(context):
     context["ti"].xcom_push = push
 
     assert deferral(operator(deferrable=True), context).trigger.pipeline_id == "p-1"
+
+
+class BrokenStore:
+    """A state store that cannot be reached."""
+
+    def get(self, key):
+        raise ConnectionError("no store today")
+
+    def set(self, key, value):
+        raise ConnectionError("no store today")
+
+    def delete(self, key):
+        raise ConnectionError("no store today")
+
+
+def test_broken_state_store_neither_hides_a_verdict_nor_makes_one(context):
+    context["task_state_store"] = BrokenStore()
+    task = operator(deferrable=True)
+
+    assert not deferral(task, context).trigger.earlier_try
+    event = PipelineNotFoundError("no such pipeline", code=61108).to_payload()
+    with pytest.raises(AirflowFailException, match="EnOS code 61108"):
+        task.execute_complete(context, {"status": "error", **event, "may_have_started": False})
