@@ -17,7 +17,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import requests
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 
@@ -97,7 +97,7 @@ class LocalAirflow:
         """
         config = self.home / "config"  # Airflow can import from here
         config.mkdir(parents=True, exist_ok=True)
-        (config / "sqlite_patience.py").write_text("connect_args = {'timeout': 60}\n")
+        (config / "sqlite_patience.py").write_text("connect_args = {'timeout': 15}\n")
         self._report("making Airflow's database")
         self.command("db", "migrate")
         for component in COMPONENTS:
@@ -201,7 +201,7 @@ class LocalAirflow:
 
     @retry(
         retry=retry_if_exception_type(DatabaseBusyError),
-        stop=stop_after_delay(30),
+        stop=stop_after_attempt(5),
         wait=wait_fixed(0.5),
         reraise=True,
     )
@@ -367,6 +367,8 @@ def _database(address: str) -> dict[str, str]:
 def _sqlite(home: Path) -> dict[str, str]:
     return _database(f"sqlite:///{home / 'airflow.db'}") | {
         # SQLite's own five seconds of waiting for another writer are too few for a busy machine.
+        # Airflow's API server can wait for itself, though: one request blocks the event loop that
+        # another one, which is writing, needs to go on. That lasts as long as this.
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS": "sqlite_patience.connect_args",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS_ASYNC": "sqlite_patience.connect_args",
     }
