@@ -37,13 +37,10 @@ IF_NOT_RUNNING = ("succeed", "fail", "skip")
 
 
 class _ChangeStatusOperator(PipelineOperator):
-    """
-    Change a pipeline's status, and see it changed.
-
-    :param timeout_name: What the user calls ``timeout``.
-    """
+    """Change a pipeline's status, and see it changed."""
 
     change: ClassVar[StatusChange]
+    #: What the user calls ``timeout``.
     timeout_name: ClassVar[str]
     #: The outcomes that ``if_not_running`` is about.
     not_running: ClassVar[frozenset[str]]

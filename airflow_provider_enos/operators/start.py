@@ -67,9 +67,10 @@ class StartPipelineOperator(PipelineOperator):
     :param execution_mode: ``"standalone"`` (0) or ``"cluster"`` (1). Templated.
     :param kafka_rate: Records per second read from Kafka. Templated.
     :param resource_config: ``{"server": 1}`` in CU; in cluster mode also ``"yarn"``
-        (``workerCount``, ``master``, ``slave``) and ``"advanced"`` (Spark parameters, as a mapping
-        or as EnOS's list of ``{"key", "value"}``). As dict, JSON text or ``ResourceConfig``; in
-        standalone mode a bare number of CU will do. Templated, also inside; a ``.json`` file works.
+        (``workerCount``, ``master``, ``slave``) and ``"advanced"`` (Spark parameters, as a mapping,
+        a list of ``name=value`` or EnOS's list of ``{"key", "value"}``). As dict, JSON text or
+        ``ResourceConfig``; in standalone mode a bare number of CU will do. Templated, also inside;
+        a ``.json`` file works.
     :param org_id: Organization; by default the connection's. Templated.
     :param enos_conn_id: Airflow connection of type ``enos``. Templated.
     :param if_running: What to do when the pipeline is running before anything was sent:

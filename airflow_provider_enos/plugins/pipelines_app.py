@@ -97,7 +97,7 @@ def _explain(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, code)
 
 
-@app.get("/pipelines.js", include_in_schema=False)
+@app.get("/pipelines.js")
 def program() -> FileResponse:
     """Return the page's program."""
     return FileResponse(
