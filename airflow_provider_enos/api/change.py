@@ -1,5 +1,5 @@
 """
-Stop or pause a pipeline and see it done.
+Stop, pause or release a pipeline, or reset its offset, and see it done.
 
     POST stop -+- accepted ----------> wait for STOPPED
                +- 61152 -------------> read the status: fine if STOPPED, wait if in between,
@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 from airflow_provider_enos.api import calls, flows, looks
 from airflow_provider_enos.api.errors import (
     EnOSError,
+    KafkaRateUnknownError,
     PipelineNotFoundError,
     PipelineStateError,
     StatusTimeoutError,
@@ -25,29 +27,63 @@ from airflow_provider_enos.api.messages import Call
 from airflow_provider_enos.api.pipeline import PipelineStatus
 from airflow_provider_enos.api.transport import Flow, Log, Now, Sleep
 
-#: The outcome where the pipeline's status allows no change.
-NOT_RUNNING = "not_running"
-
 
 @dataclass(frozen=True, slots=True)
-class StatusChange:
+class Change:
     """
-    An action of EnOS that leads a running pipeline to another status.
+    An action of EnOS on a pipeline, other than a start.
 
-    :param verb: EnOS's name of the action.
-    :param target: The status it leads to; in lower case also the outcome.
+    :param verb: In EnOS's words.
+    :param done: The outcome; with ``already_`` before it where it was so before.
+    :param not_allowed: The outcome where the pipeline's status allows no such action.
+    :param target: The status it leads to; ``None``: it changes none.
     :param sources: The statuses that allow it.
+    :param looks_first: EnOS has no code for a wrong status: look before the request.
+    :param keeps_status: EnOS does not document that a pipeline in one of ``sources`` comes to
+        ``target`` as well: it may also stay.
     """
 
     verb: str
-    target: str
+    done: str
+    not_allowed: str
+    target: str | None
     sources: tuple[str, ...]
     call: Callable[[str, str], Call[None]]
+    repeatable: bool = False
+    looks_first: bool = False
+    keeps_status: bool = False
+
+    @property
+    def already(self) -> str:
+        """The outcome where it was so before."""
+        return f"already_{self.done}"
 
 
-STOP = StatusChange("stop", "STOPPED", ("RUNNING", "PAUSED"), calls.stop_pipeline)
-PAUSE = StatusChange("pause", "PAUSED", ("RUNNING",), calls.pause_pipeline)
-CHANGES = {change.verb: change for change in (STOP, PAUSE)}
+STOP = Change(
+    "stop", "stopped", "not_running", "STOPPED", ("RUNNING", "PAUSED"), calls.stop_pipeline
+)
+PAUSE = Change("pause", "paused", "not_running", "PAUSED", ("RUNNING",), calls.pause_pipeline)
+RELEASE = Change(
+    "release",
+    "released",
+    "not_stopped",
+    "PUBLISHED",
+    ("PAUSED", "STOPPED"),
+    calls.release_pipeline,
+    repeatable=True,
+    keeps_status=True,
+)
+RESET = Change(
+    "reset",
+    "reset",
+    "not_stopped",
+    None,
+    ("PAUSED", "STOPPED"),
+    calls.reset_pipeline_offset,
+    repeatable=True,
+    looks_first=True,
+)
+CHANGES = {change.verb: change for change in (STOP, PAUSE, RELEASE, RESET)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +127,9 @@ class ChangeResult:
     """
     What the task returns.
 
-    :param outcome: The target in lower case, with ``already_`` before it where it was so before,
-        or ``not_running``.
+    :param outcome: One of the three that :class:`Change` names.
     :param status: The last status seen.
-    :param refusal: Why EnOS did not change it, for ``not_running``.
+    :param refusal: Why EnOS did not change it, where its status did not allow that.
     """
 
     pipeline_id: str
@@ -129,15 +164,15 @@ class ChangeResult:
         return cls(**{**payload, "refusal": error})
 
 
-def change_status(
-    change: StatusChange,
+def change_pipeline(
+    change: Change,
     org_id: str,
     pipeline_id: str,
     terms: ChangeTerms,
     progress: ChangeProgress,
 ) -> Flow[ChangeResult]:
     """
-    Change a pipeline's status and see it changed; may be repeated at any time.
+    Change a pipeline and see it changed; may be repeated at any time.
 
     A pipeline that is between two statuses is changed when it has arrived at one.
 
@@ -146,31 +181,7 @@ def change_status(
     :raises EnOSError: EnOS refused it for another reason than the status, or cannot be reached.
     """
     begun = yield Now()
-    found = yield from _until_accepted(change, org_id, pipeline_id, terms, progress)
-    if found is None:
-        try:
-            status = yield from looks.wait_for_status(
-                org_id,
-                pipeline_id,
-                change.target,
-                deadline=terms.deadline,
-                limit=terms.limit,
-                poll_interval_seconds=terms.poll_interval_seconds,
-            )
-        except EnOSError as error:
-            if error.during is None:
-                raise
-            what = f"pipeline {pipeline_id} of organization {org_id} is {change.target}"
-            raise error.again(f"tell whether {what}, whose {change.verb} EnOS has accepted") from (
-                error
-            )
-        outcome, refusal = change.target.lower(), None
-    else:
-        status, refusal = found
-        outcome = NOT_RUNNING
-        if status == change.target:
-            before = "" if progress.ambiguous else "already_"
-            outcome, refusal = before + change.target.lower(), None
+    outcome, status, refusal = yield from _outcome(change, org_id, pipeline_id, terms, progress)
     now = yield Now()
     return ChangeResult(
         pipeline_id=pipeline_id,
@@ -198,17 +209,48 @@ def stop_pipeline(
     The arguments are those of :class:`ChangeTerms`.
 
     :raises PipelineStateError: its status does not allow a stop.
-    :raises EnOSError: see :func:`change_status`.
+    :raises EnOSError: see :func:`change_pipeline`.
     """
     terms = ChangeTerms(deadline, limit, poll_interval_seconds, started_at)
-    result = yield from change_status(STOP, org_id, pipeline_id, terms, ChangeProgress())
+    result = yield from change_pipeline(STOP, org_id, pipeline_id, terms, ChangeProgress())
     if result.refusal is not None:
         raise result.refusal
     return PipelineStatus(result.status)
 
 
+def _outcome(
+    change: Change,
+    org_id: str,
+    pipeline_id: str,
+    terms: ChangeTerms,
+    progress: ChangeProgress,
+) -> Flow[tuple[str, PipelineStatus, EnOSError | None]]:
+    """Return the outcome, the last status, and why EnOS refused the change if it did."""
+    seen: PipelineStatus | None = None
+    if change.looks_first:
+        seen = yield from looks.settled_status(
+            org_id,
+            pipeline_id,
+            deadline=terms.deadline,
+            limit=terms.limit,
+            poll_interval_seconds=terms.poll_interval_seconds,
+        )
+        if seen not in change.sources:
+            return change.not_allowed, seen, None
+    refused = yield from _until_accepted(change, org_id, pipeline_id, terms, progress)
+    if refused is None:
+        status = seen or (yield from _changed_status(change, org_id, pipeline_id, terms))
+        return change.done, status, None
+    status, refusal = refused
+    if status != change.target:
+        return change.not_allowed, status, refusal
+    if change is RELEASE and not (yield from _is_online(org_id, pipeline_id)):
+        raise refusal
+    return change.done if progress.ambiguous else change.already, status, None
+
+
 def _until_accepted(
-    change: StatusChange,
+    change: Change,
     org_id: str,
     pipeline_id: str,
     terms: ChangeTerms,
@@ -216,20 +258,15 @@ def _until_accepted(
 ) -> Flow[tuple[PipelineStatus, EnOSError] | None]:
     """Return ``None`` when EnOS accepts, else the status that makes it needless or impossible."""
     patience = flows.Patience(flows.WAIT_PATIENCE.seconds, terms.deadline)
-    call = change.call(org_id, pipeline_id)
-
-    def attempt() -> Flow[None]:
-        progress.attempts += 1
-        yield from flows.once(call)
-
+    attempt = partial(_noted, change.call(org_id, pipeline_id), progress)
     refused_since: float | None = None
     while True:
         try:
-            yield from flows.patiently(attempt, patience, repeatable=False)
+            yield from flows.patiently(attempt, patience, repeatable=change.repeatable)
         except EnOSError as error:
-            if not (error.ambiguous or isinstance(error, PipelineStateError)):
+            is_lost = error.ambiguous and not change.repeatable
+            if not (is_lost or isinstance(error, PipelineStateError | KafkaRateUnknownError)):
                 raise
-            progress.ambiguous |= error.ambiguous
             status = yield from _status_after(error, org_id, pipeline_id, patience)
             now = yield Now()
             is_stale = now < terms.started_at + looks.LIST_LAG_SECONDS and not status.is_running
@@ -255,6 +292,15 @@ def _until_accepted(
             return None
 
 
+def _noted(call: Call[None], progress: ChangeProgress) -> Flow[None]:
+    progress.attempts += 1
+    try:
+        yield from flows.once(call)
+    except EnOSError as error:
+        progress.ambiguous |= error.ambiguous
+        raise
+
+
 def _status_after(
     error: EnOSError, org_id: str, pipeline_id: str, patience: flows.Patience
 ) -> Flow[PipelineStatus]:
@@ -264,8 +310,42 @@ def _status_after(
         raise error from None  # it was never released: no status to read
 
 
-def _is_verdict(change: StatusChange, status: PipelineStatus, error: EnOSError) -> bool:
+def _is_verdict(change: Change, status: PipelineStatus, error: EnOSError) -> bool:
     """Whether a status ends it: it is so already, or EnOS will not change it."""
     if status == change.target:
         return True
     return not (error.ambiguous or status in change.sources or status.is_in_transition)
+
+
+def _changed_status(
+    change: Change, org_id: str, pipeline_id: str, terms: ChangeTerms
+) -> Flow[PipelineStatus]:
+    """Wait for the status that follows on a change that EnOS has accepted."""
+    target = str(change.target)
+    try:
+        return (
+            yield from looks.wait_for_status(
+                org_id,
+                pipeline_id,
+                target,
+                deadline=terms.deadline,
+                limit=terms.limit,
+                poll_interval_seconds=terms.poll_interval_seconds,
+                or_stays=change.sources if change.keeps_status else (),
+            )
+        )
+    except EnOSError as error:
+        if error.during is None:
+            raise
+        what = f"pipeline {pipeline_id} of organization {org_id} is {target}"
+        raise error.again(f"tell whether {what}, whose {change.verb} EnOS has accepted") from error
+
+
+def _is_online(org_id: str, pipeline_id: str) -> Flow[bool]:
+    """Whether what was designed is what was released: PUBLISHED does not tell."""
+    try:
+        design = yield from flows.ask(calls.get_pipeline_details(org_id, pipeline_id))
+    except PipelineNotFoundError:
+        return True  # there is the released version only
+    online = yield from flows.ask(calls.get_pipeline_details(org_id, pipeline_id, if_released=True))
+    return design == online

@@ -335,7 +335,7 @@ class PipelineStateError(EnOSApiError):
     retryable = False
     advice = (
         "Look at the pipeline in the EnOS console: a start needs PUBLISHED, PAUSED or STOPPED, a "
-        "pause RUNNING, a stop RUNNING or PAUSED, a release a pipeline that does not run."
+        "pause RUNNING, a stop RUNNING or PAUSED, a release PAUSED, STOPPED or never released."
     )
 
 

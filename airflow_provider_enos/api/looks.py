@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
@@ -169,6 +170,7 @@ def wait_for_status(
     deadline: float,
     limit: str,
     poll_interval_seconds: float,
+    or_stays: Collection[str] = (),
 ) -> Flow[PipelineStatus]:
     """
     Wait until a pipeline whose start or stop EnOS has accepted shows ``target``.
@@ -179,6 +181,7 @@ def wait_for_status(
 
     :param deadline: Seconds since 1970.
     :param limit: What the user calls the deadline.
+    :param or_stays: Statuses that end the wait as well when the list cannot be late any more.
     :raises PipelineFailedError: the pipeline failed.
     :raises StatusTimeoutError: the deadline has passed.
     """
@@ -203,6 +206,8 @@ def wait_for_status(
         if status == target:
             return status
         now = yield Now()
+        if status in or_stays and now >= begun + LIST_LAG_SECONDS:
+            return status
         is_news = len(statuses) > 1
         has_failed = status.has_failed and (is_news or now >= begun + LIST_LAG_SECONDS)
         if has_failed or (status == "STOPPED" and is_news):

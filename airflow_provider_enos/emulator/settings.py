@@ -18,6 +18,8 @@ class Settings:
     :param status_while_starting: Status shown meanwhile; None: the old one stays.
     :param status_while_stopping: Status shown meanwhile; None: the old one stays.
     :param status_while_pausing: Status shown meanwhile; None: the old one stays.
+    :param release_keeps_status: Whether a stopped or paused pipeline stays so when it is released
+        again; else it is PUBLISHED.
     :param lock_seconds: How long an accepted start keeps other starts of the organization out
         (61121): a number, a function called for each start, or None for ``start_seconds``.
     :param blocking_start: Whether a start is answered only once it is done.
@@ -38,6 +40,7 @@ class Settings:
     status_while_starting: str | None = "STARTING"
     status_while_stopping: str | None = "STOPPING"
     status_while_pausing: str | None = "PAUSING"
+    release_keeps_status: bool = False
     lock_seconds: float | Callable[[], float] | None = None
     blocking_start: bool = False
     list_count: Literal["total", "page"] = "total"

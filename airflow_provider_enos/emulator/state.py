@@ -229,6 +229,8 @@ class StreamService(Store):
             raise refusal(action, pipeline.status)
         if action == "start":
             to = pipeline.start_outcome
+        elif action == "release" and pipeline.online and self._settings.release_keeps_status:
+            to = pipeline.status
         if seconds > 0 and meanwhile is not None:
             pipeline.show(meanwhile, now)
         pipeline.move = Move(to, now + seconds)

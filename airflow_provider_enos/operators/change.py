@@ -1,9 +1,9 @@
-"""Stop or pause a pipeline; the task is green when that is done."""
+"""What the operators that stop, pause, release and reset have in common."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,14 +14,11 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_enos.api.change import (
-    NOT_RUNNING,
-    PAUSE,
-    STOP,
+    CHANGES,
     ChangeProgress,
     ChangeResult,
     ChangeTerms,
-    StatusChange,
-    change_status,
+    change_pipeline,
 )
 from airflow_provider_enos.api.errors import EnOSError
 from airflow_provider_enos.api.start_settings import parse_id
@@ -33,26 +30,30 @@ from airflow_provider_enos.operators.pipeline import DEFERRAL_SLACK, PipelineOpe
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-IF_NOT_RUNNING = ("succeed", "fail", "skip")
+POLICIES = ("succeed", "fail", "skip")
 
 
-class _ChangeStatusOperator(PipelineOperator):
-    """Change a pipeline's status, and see it changed."""
+class ChangePipelineOperator(PipelineOperator):
+    """
+    Change a pipeline, and see it changed.
 
-    change: ClassVar[StatusChange]
-    #: What the user calls ``timeout``.
-    timeout_name: ClassVar[str]
-    #: The outcomes that ``if_not_running`` is about.
-    not_running: ClassVar[frozenset[str]]
+    A subclass calls :meth:`_check_what_is_known` when it has kept its arguments.
+    """
 
-    template_fields: Sequence[str] = ("pipeline_id", "org_id", "enos_conn_id", "if_not_running")
+    result_type = ChangeResult
+    #: The argument that says what to do where there is nothing to change.
+    policy_name: ClassVar[str]
+    #: The outcomes that it is about, and why there is nothing to do then.
+    nothing_to_do: ClassVar[frozenset[str]]
+    reason: ClassVar[str]
+
+    template_fields: Sequence[str] = ("pipeline_id", "org_id", "enos_conn_id")
 
     def __init__(
         self,
         *,
         pipeline_id: str,
         timeout: timedelta | float,
-        if_not_running: str,
         org_id: str | None = None,
         enos_conn_id: str = EnOSStreamingHook.default_conn_name,
         poll_interval_seconds: float = 5.0,
@@ -62,41 +63,31 @@ class _ChangeStatusOperator(PipelineOperator):
         super().__init__(
             pipeline_id=pipeline_id, org_id=org_id, enos_conn_id=enos_conn_id, **kwargs
         )
-        self.if_not_running = if_not_running
-        self.timeout_seconds = seconds(timeout, self.timeout_name, least=0)
+        self.timeout_seconds = seconds(timeout, self._timeout_name, least=0)
         self.poll_interval_seconds = seconds(
             poll_interval_seconds, "poll_interval_seconds", least=0.1
         )
         self.deferrable = deferrable
-        self._check_what_is_known()
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Change the status, or hand that to the triggerer."""
+        """Change the pipeline, or hand that to the triggerer."""
         pipeline_id = self._guarded(lambda: parse_id(self.pipeline_id, "pipeline_id"))
         org_id = self._guarded(lambda: self.hook.org_id)
-        self._guarded(self._if_not_running)
+        self._guarded(self._policy)
         self._push_console_link(context)
-        memory = TryMemory(context, self.change.verb)
+        memory = TryMemory(context, self.verb)
         progress = ChangeProgress(ambiguous=memory.has(pipeline_id, org_id))
         memory.note(pipeline_id, org_id)
         terms = self._terms(context)
         if self.deferrable:
             self._defer(pipeline_id, terms, earlier_try=progress.ambiguous)
         try:
-            result = self.hook.run(change_status(self.change, org_id, pipeline_id, terms, progress))
+            result = self.hook.run(
+                change_pipeline(CHANGES[self.verb], org_id, pipeline_id, terms, progress)
+            )
         except EnOSError as error:
-            self._fail(context, error, may_have_changed=progress.may_have_changed)
-        return self._conclude(result)
-
-    def execute_complete(self, context: Context, event: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Go on after the trigger has fired."""
-        match event:
-            case {"status": "success", "result": dict(payload)}:
-                return self._conclude(ChangeResult.from_payload(payload))
-            case {"status": "error", "may_have_changed": bool(may_have_changed)}:
-                error = EnOSError.from_payload(dict(event or {}))
-                self._fail(context, error, may_have_changed=may_have_changed)
-        raise ValueError(f"Cannot read the trigger's event {event!r}")
+            self._fail(context, error, may_have_worked=progress.may_have_changed)
+        return self._conclude(context, result)
 
     def on_kill(self) -> None:
         """End the wait; nothing is sent any more."""
@@ -104,13 +95,13 @@ class _ChangeStatusOperator(PipelineOperator):
 
     def _defer(self, pipeline_id: str, terms: ChangeTerms, *, earlier_try: bool) -> None:
         from airflow_provider_enos.triggers.streaming import (  # noqa: PLC0415 - parse cost
-            ChangeStatusTrigger,
+            ChangePipelineTrigger,
         )
 
         left = timedelta(seconds=max(terms.deadline - time.time(), 0))
         self.defer(
-            trigger=ChangeStatusTrigger(
-                verb=self.change.verb,
+            trigger=ChangePipelineTrigger(
+                verb=self.verb,
                 pipeline_id=pipeline_id,
                 org_id=self.hook.org_id,
                 enos_conn_id=self.enos_conn_id,
@@ -123,26 +114,22 @@ class _ChangeStatusOperator(PipelineOperator):
             timeout=left + DEFERRAL_SLACK,
         )
 
-    def _fail(self, context: Context, error: EnOSError, *, may_have_changed: bool) -> None:
-        if not may_have_changed:
-            TryMemory(context, self.change.verb).forget()
-        self._raise(error)
-
-    def _conclude(self, result: ChangeResult) -> dict[str, Any]:
+    def _conclude(self, context: Context, result: ChangeResult) -> dict[str, Any]:
         """Turn what has come of it into the task's result, in either mode."""
         what = f"Pipeline {result.pipeline_id} of organization {result.org_id}"
-        if result.outcome in self.not_running:
-            text = f"{what} is {result.status}, there is nothing to {self.change.verb}"
-            if_not_running = self._if_not_running()
-            if if_not_running == "skip":
-                raise AirflowSkipException(f"{text} (if_not_running='skip').")
-            if if_not_running == "fail":
-                raise AirflowFailException(f"{text} (if_not_running='fail').")
-            self.log.info("%s (if_not_running='succeed').", text)
+        if result.outcome in self.nothing_to_do:
+            policy = self._policy()
+            text = f"{what} is {result.status}, {self.reason} ({self.policy_name}={policy!r})."
+            if policy == "skip":
+                raise AirflowSkipException(text)
+            if policy == "fail":
+                raise AirflowFailException(text)
+            self.log.info("%s", text)
         else:
             self.log.info(
-                "%s is %s, after %.1f s and %d requests.",
+                "%s: %s, it is %s, after %.1f s and %d requests.",
                 what,
+                result.outcome,
                 result.status,
                 result.waited_seconds,
                 result.attempts,
@@ -152,124 +139,21 @@ class _ChangeStatusOperator(PipelineOperator):
         return payload
 
     def _terms(self, context: Context) -> ChangeTerms:
-        deadline, limit = time.time() + self.timeout_seconds, self.timeout_name
+        deadline, limit = time.time() + self.timeout_seconds, self._timeout_name
         execution_deadline = self._deadline(context)
         if execution_deadline is not None and execution_deadline < deadline:
             deadline, limit = execution_deadline, "execution_timeout"
         return ChangeTerms(deadline, limit, self.poll_interval_seconds)
 
+    @property
+    def _timeout_name(self) -> str:
+        """What the user calls ``timeout``."""
+        return f"{self.verb}_timeout"
+
     def _check_what_is_known(self) -> None:
         super()._check_what_is_known()
-        if not self._is_open(self.if_not_running):
-            self._if_not_running()
+        if not self._is_open(getattr(self, self.policy_name)):
+            self._policy()
 
-    def _if_not_running(self) -> str:
-        return choice(self.if_not_running, IF_NOT_RUNNING, "if_not_running")
-
-
-class StopPipelineOperator(_ChangeStatusOperator):
-    """
-    Stop an EnOS pipeline; the task succeeds when it is STOPPED.
-
-    EnOS stops pipelines that are RUNNING or PAUSED, and forgets how far they have read from Kafka:
-    the next start begins with what arrives then. One that is starting is stopped when it runs.
-
-    It may be retried, cleared and mapped: a lost answer is settled by reading the status. Errors
-    that only a person can mend fail the task at once; all others leave it to ``retries``.
-
-    Returns (XCom) ``pipeline_id``, ``org_id``, ``outcome`` (``stopped``, ``already_stopped``, or
-    ``not_running``: e.g. PUBLISHED, never started), ``status``, ``attempts`` (requests sent) and
-    ``waited_seconds``.
-
-    :param pipeline_id: As shown under Stream Processing > Pipeline Operation. Templated.
-    :param org_id: Organization; by default the connection's. Templated.
-    :param enos_conn_id: Airflow connection of type ``enos``. Templated.
-    :param if_not_running: What to do when there is nothing to stop: ``"succeed"``, ``"fail"`` or
-        ``"skip"``. Templated.
-    :param stop_timeout: How long all of it may take; ``timedelta`` or seconds. An outage of EnOS
-        ends the try after five minutes.
-    :param poll_interval_seconds: Pause between two looks at the status.
-    :param deferrable: Wait in the triggerer, without holding a worker.
-    :raises InvalidSettingError: an argument is wrong; when the DAG is parsed, unless templated.
-
-    Source: https://support.enos-iot.com/docs/stream-processing-api/en/2.4.4/stop_pipeline
-    """
-
-    change = STOP
-    doing = "stopping"
-    timeout_name = "stop_timeout"
-    not_running = frozenset({NOT_RUNNING, "already_stopped"})
-    ui_color = "#f4dede"
-
-    def __init__(
-        self,
-        *,
-        pipeline_id: str,
-        if_not_running: str = "succeed",
-        stop_timeout: timedelta | float = timedelta(minutes=10),
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            pipeline_id=pipeline_id,
-            if_not_running=if_not_running,
-            timeout=stop_timeout,
-            **kwargs,
-        )
-
-
-class PausePipelineOperator(_ChangeStatusOperator):
-    """
-    Pause an EnOS pipeline; the task succeeds when it is PAUSED.
-
-    EnOS pauses pipelines that are RUNNING, for 24 hours at most: start it again before
-    (``StartPipelineOperator``), and it goes on where it was. One that is starting is paused when it
-    runs; one that is paused already is left as it is.
-
-    It may be retried, cleared and mapped: a lost answer is settled by reading the status. Errors
-    that only a person can mend fail the task at once; all others leave it to ``retries``.
-
-    Returns (XCom) ``pipeline_id``, ``org_id``, ``outcome`` (``paused``, ``already_paused``, or
-    ``not_running``), ``status``, ``attempts`` (requests sent) and ``waited_seconds``.
-
-    :param pipeline_id: As shown under Stream Processing > Pipeline Operation. Templated.
-    :param org_id: Organization; by default the connection's. Templated.
-    :param enos_conn_id: Airflow connection of type ``enos``. Templated.
-    :param if_not_running: What to do when it is neither running nor paused: ``"succeed"``,
-        ``"fail"`` or ``"skip"``. Templated.
-    :param pause_timeout: How long all of it may take; ``timedelta`` or seconds. An outage of EnOS
-        ends the try after five minutes.
-    :param poll_interval_seconds: Pause between two looks at the status.
-    :param deferrable: Wait in the triggerer, without holding a worker.
-    :raises InvalidSettingError: an argument is wrong; when the DAG is parsed, unless templated.
-
-    Source: https://support.enos-iot.com/docs/stream-processing-api/en/2.4.4/pause_pipeline
-    """
-
-    change = PAUSE
-    doing = "pausing"
-    timeout_name = "pause_timeout"
-    not_running = frozenset({NOT_RUNNING})
-    ui_color = "#f7f0d4"
-
-    def __init__(
-        self,
-        *,
-        pipeline_id: str,
-        if_not_running: str = "fail",
-        pause_timeout: timedelta | float = timedelta(minutes=10),
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            pipeline_id=pipeline_id,
-            if_not_running=if_not_running,
-            timeout=pause_timeout,
-            **kwargs,
-        )
-
-    def _conclude(self, result: ChangeResult) -> dict[str, Any]:
-        if result.outcome not in self.not_running:
-            self.log.warning(
-                "EnOS keeps pipeline %s paused for 24 hours at most: start it again before.",
-                result.pipeline_id,
-            )
-        return super()._conclude(result)
+    def _policy(self) -> str:
+        return choice(getattr(self, self.policy_name), POLICIES, self.policy_name)

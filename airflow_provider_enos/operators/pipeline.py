@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -14,6 +14,7 @@ from airflow_provider_enos.api.errors import EnOSError, InvalidSettingError
 from airflow_provider_enos.api.start_settings import parse_id
 from airflow_provider_enos.arguments import has_template
 from airflow_provider_enos.links import PipelineConsoleLink
+from airflow_provider_enos.operators.memory import TryMemory
 from airflow_provider_enos.pipeline_task import PipelineTask
 from airflow_provider_enos.retries import EnOSRetryPolicy
 
@@ -33,8 +34,12 @@ class PipelineOperator(PipelineTask, BaseOperator):
     A subclass calls :meth:`_check_what_is_known` when it has kept its arguments.
     """
 
+    #: What is done to the pipeline, in EnOS's words.
+    verb: str
     #: For the sentence "Airflow ended the trigger that was ... pipeline".
     doing: str
+    #: What a trigger's event holds.
+    result_type: Any
 
     operator_extra_links = (PipelineConsoleLink(),)
 
@@ -51,6 +56,16 @@ class PipelineOperator(PipelineTask, BaseOperator):
         self.pipeline_id = pipeline_id
         self.org_id = org_id
         self.enos_conn_id = enos_conn_id
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Go on after the trigger has fired."""
+        match event:
+            case {"status": "success", "result": dict(payload)}:
+                return self._conclude(context, self.result_type.from_payload(payload))
+            case {"status": "error", "may_have_worked": bool(may_have_worked)}:
+                error = EnOSError.from_payload(dict(event or {}))
+                self._fail(context, error, may_have_worked=may_have_worked)
+        raise ValueError(f"Cannot read the trigger's event {event!r}")
 
     def resume_execution(
         self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context
@@ -82,8 +97,14 @@ class PipelineOperator(PipelineTask, BaseOperator):
         except InvalidSettingError as error:
             raise AirflowFailException(str(error)) from error
 
-    def _raise(self, error: EnOSError) -> NoReturn:
+    def _conclude(self, context: Context, result: Any) -> dict[str, Any]:
+        """Turn what has come of it into the task's result, in either mode."""
+        raise AssertionError("a subclass says what is returned")
+
+    def _fail(self, context: Context, error: EnOSError, *, may_have_worked: bool) -> NoReturn:
         """Fail the task, in either mode: for good if another try could not change anything."""
+        if not may_have_worked:
+            TryMemory(context, self.verb).forget()
         if not error.retryable:
             raise AirflowFailException(str(error)) from error
         raise error

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
@@ -105,7 +105,9 @@ class StartPipelineOperator(PipelineOperator):
     template_ext: Sequence[str] = (".json",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"resource_config": "json"}
     ui_color = "#d7efe0"
+    verb = "start"
     doing = "starting"
+    result_type = StartResult
 
     def __init__(
         self,
@@ -158,7 +160,7 @@ class StartPipelineOperator(PipelineOperator):
         self._guarded(lambda: self.hook.org_id)
         self._hook_for_kill = self.hook.apart(KILL_SECONDS)
         self._push_console_link(context)
-        memory, subject = TryMemory(context, "start"), (settings.pipeline_id, self.hook.org_id)
+        memory, subject = TryMemory(context, self.verb), (settings.pipeline_id, self.hook.org_id)
         earlier_try = memory.has(*subject)
         try:
             if if_running != "succeed" and not earlier_try:
@@ -180,18 +182,8 @@ class StartPipelineOperator(PipelineOperator):
             self._stop_if_ours()
             raise
         except EnOSError as error:
-            self._fail(context, error, may_have_started=self._progress.may_have_started)
-        return self._conclude(result)
-
-    def execute_complete(self, context: Context, event: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Go on after the trigger has fired."""
-        match event:
-            case {"status": "success", "result": dict(payload)}:
-                return self._conclude(StartResult.from_payload(payload))
-            case {"status": "error", "may_have_started": bool(may_have_started)}:
-                error = EnOSError.from_payload(dict(event or {}))
-                self._fail(context, error, may_have_started=may_have_started)
-        raise ValueError(f"Cannot read the trigger's event {event!r}")
+            self._fail(context, error, may_have_worked=self._progress.may_have_started)
+        return self._conclude(context, result)
 
     def on_kill(self) -> None:
         """End the wait; stop the pipeline if this try has started it and ``on_kill="stop"``."""
@@ -256,8 +248,7 @@ class StartPipelineOperator(PipelineOperator):
             timeout=self._deferral_timeout,
         )
 
-    def _conclude(self, result: StartResult) -> dict[str, Any]:
-        """Turn a start that succeeded into the task's result, in either mode."""
+    def _conclude(self, context: Context, result: StartResult) -> dict[str, Any]:
         self.log.info(
             "Pipeline %s of organization %s %s%s, %.1f s after the task began to start it "
             "(start requests: %d, refused because of other starts: %d).",
@@ -274,12 +265,6 @@ class StartPipelineOperator(PipelineOperator):
             result.conflicts,
         )
         return result.to_payload()
-
-    def _fail(self, context: Context, error: EnOSError, *, may_have_started: bool) -> NoReturn:
-        """Fail the task, in either mode: for good if another try could not change anything."""
-        if not may_have_started:
-            TryMemory(context, "start").forget()
-        self._raise(error)
 
     def _settle(self) -> None:
         """Keep what was started: a kill from now on comes too late, one before it counts."""

@@ -21,7 +21,7 @@ from airflow_provider_enos.api.change import (
     CHANGES,
     ChangeProgress,
     ChangeTerms,
-    change_status,
+    change_pipeline,
     stop_pipeline,
 )
 from airflow_provider_enos.api.errors import (
@@ -230,7 +230,7 @@ class StartPipelineTrigger(_EnOSTrigger):
                 await _apart(self._memory.note(self._progress.accepted_at))
 
     def _error_facts(self) -> dict[str, Any]:
-        return {"may_have_started": self._progress.may_have_started}
+        return {"may_have_worked": self._progress.may_have_started}
 
     async def on_kill(self) -> None:
         """Stop the pipeline if it is ours to stop; a person has acted on the task."""
@@ -293,13 +293,13 @@ class StartPipelineTrigger(_EnOSTrigger):
         return next(iter(states.get(ti.run_id, {}).values()), None)
 
 
-class ChangeStatusTrigger(_EnOSTrigger):
+class ChangePipelineTrigger(_EnOSTrigger):
     """
-    Stop or pause a pipeline and see it done.
+    Stop, pause or release a pipeline or reset its offset, and see it done.
 
     Started anew after a triggerer's death it ends in the same place.
 
-    :param verb: ``"stop"`` or ``"pause"``.
+    :param verb: ``"stop"``, ``"pause"``, ``"release"`` or ``"reset"``.
     :param pipeline_id: See ``StopPipelineOperator`` for this and the next two.
     :param deadline: When all must be done, in seconds since 1970.
     :param limit: What the user calls the deadline.
@@ -338,11 +338,11 @@ class ChangeStatusTrigger(_EnOSTrigger):
             self._progress.ambiguous = True
         terms = ChangeTerms(self.deadline, self.limit, self.poll_interval_seconds)
         pipeline_id = parse_id(self.pipeline_id, "pipeline_id")
-        flow = change_status(CHANGES[self.verb], hook.org_id, pipeline_id, terms, self._progress)
+        flow = change_pipeline(CHANGES[self.verb], hook.org_id, pipeline_id, terms, self._progress)
         return (await hook.run_async(flow)).to_payload()
 
     def _error_facts(self) -> dict[str, Any]:
-        return {"may_have_changed": self._progress.may_have_changed}
+        return {"may_have_worked": self._progress.may_have_changed}
 
 
 class PipelineStatusTrigger(_EnOSTrigger):

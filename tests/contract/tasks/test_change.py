@@ -1,5 +1,6 @@
 """
-The operators that stop and pause, waiting on the worker and in the triggerer: one table for both.
+The operators that stop, pause, release and reset, waiting on the worker and in the triggerer: one
+table for all.
 """
 
 import threading
@@ -11,12 +12,23 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-from airflow_provider_enos.api import errors
+from airflow_provider_enos.api import errors, looks
 from airflow_provider_enos.emulator import faults as f
-from airflow_provider_enos.operators.streaming import PausePipelineOperator, StopPipelineOperator
+from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
+from airflow_provider_enos.operators.streaming import (
+    PausePipelineOperator,
+    ReleasePipelineOperator,
+    ResetPipelineOffsetOperator,
+    StopPipelineOperator,
+)
 
 MODES = ("sync", "deferrable")
-VERBS = {StopPipelineOperator: "stop", PausePipelineOperator: "pause"}
+VERBS = {
+    StopPipelineOperator: "stop",
+    PausePipelineOperator: "pause",
+    ReleasePipelineOperator: "release",
+    ResetPipelineOffsetOperator: "reset_offset",
+}
 
 WHILE = {"stop": "status_while_stopping", "pause": "status_while_pausing"}
 
@@ -46,22 +58,50 @@ def status(name, **settings):
     return arrange
 
 
-def running(*faults):
+def trouble(before, *faults):
+    """Begin in this status, and with these faults."""
+
     def arrange(stage):
-        stage.enos.set_status(stage.pipeline_id, "RUNNING")
+        stage.enos.set_status(stage.pipeline_id, before)
         for fault in faults:
             stage.enos.faults.append(fault)
 
     return arrange
 
 
-def in_transition(stage):
-    stage.enos.set_status(stage.pipeline_id, "STARTING")
-    stage.when_asked_once(status("RUNNING"))
+def in_transition(now, soon):
+    def arrange(stage):
+        stage.enos.set_status(stage.pipeline_id, now)
+        stage.when_asked_once(status(soon))
+
+    return arrange
 
 
-def never_released(stage):
-    stage.pipeline_id = stage.enos.add_pipeline(released=False)
+def never_released(*faults):
+    def arrange(stage):
+        stage.pipeline_id = stage.enos.add_pipeline(released=False)
+        for fault in faults:
+            stage.enos.faults.append(fault)
+
+    return arrange
+
+
+def refused_and_started(stage):
+    """It looks like this when somebody starts the pipeline just before the reset."""
+    trouble("PAUSED", f.Code(61168, on="reset_offset", times=None))(stage)
+    stage.when_asked_once(status("RUNNING"), "reset_offset")
+
+
+def designed_anew(before):
+    """A pipeline whose design was saved after its release."""
+
+    def arrange(stage):
+        hook = EnOSStreamingHook(stage.conn_id)
+        hook.save_pipeline(stage.pipeline_id, {"version": "2.0.0"})
+        hook.get_conn().close()
+        stage.enos.set_status(stage.pipeline_id, before)
+
+    return arrange
 
 
 def unknown(stage):
@@ -77,6 +117,7 @@ class Case:
     :param error: What Airflow gets to see.
     :param says: All of these are in its message, as are pipeline and organization.
     :param effective: Requests that worked.
+    :param not_before: At least this many seconds of waiting.
     :param first_try: Arguments of an earlier try of the same task, which ran into its time-out
         before the pipeline had the new status.
     """
@@ -88,26 +129,26 @@ class Case:
     error: type[Exception] | None = None
     says: tuple[str, ...] = ()
     effective: int = 1
+    not_before: float = 0
     first_try: dict[str, Any] | None = None
+
+
+PERMANENT = {"error": AirflowFailException, "effective": 0}
 
 
 def cases_of(operator):
     """Cases that are the same for each change."""
     verb = VERBS[operator]
-    target = {"stop": "STOPPED", "pause": "PAUSED"}[verb]
-    done, timeout = target.lower(), f"{verb}_timeout"
-    once = (done, target, 1)
-    permanent = {"error": AirflowFailException, "effective": 0}
+    done, before, target, timeout = {
+        "stop": ("stopped", "RUNNING", "STOPPED", "stop_timeout"),
+        "pause": ("paused", "RUNNING", "PAUSED", "pause_timeout"),
+        "release": ("released", "STOPPED", "PUBLISHED", "release_timeout"),
+        "reset_offset": ("reset", "PAUSED", "PAUSED", "reset_timeout"),
+    }[verb]
+    once, twice = (done, target, 1), (done, target, 2)
     return {
-        "changes": Case(operator, status("RUNNING"), result=once),
-        "takes a while": Case(operator, status("RUNNING", **{f"{verb}_seconds": 0.5}), result=once),
-        "shows the old status meanwhile": Case(
-            operator,
-            status("RUNNING", **{f"{verb}_seconds": 0.5, WHILE[verb]: None}),
-            result=once,
-        ),
-        "is starting": Case(operator, in_transition, result=(done, target, 2)),
-        "is starting for too long": Case(
+        "changes": Case(operator, status(before), result=once),
+        "is in between for too long": Case(
             operator,
             status("STARTING"),
             {timeout: timedelta(seconds=0.5)},
@@ -115,16 +156,39 @@ def cases_of(operator):
             says=("is still STARTING", f"{timeout} is over"),
             effective=0,
         ),
-        "lost answer": Case(operator, running(f.LoseAnswer(on=verb)), result=once),
-        "lost request": Case(operator, running(f.DropRequest(on=verb)), result=(done, target, 2)),
-        "500 once": Case(
-            operator, running(f.HttpError(500, "", on=verb)), result=(done, target, 2)
-        ),
+        "lost request": Case(operator, trouble(before, f.DropRequest(on=verb)), result=twice),
+        "500 once": Case(operator, trouble(before, f.HttpError(500, "", on=verb)), result=twice),
         "429 once": Case(
-            operator,
-            running(f.TooManyRequests(retry_after="0", on=verb)),
-            result=(done, target, 2),
+            operator, trouble(before, f.TooManyRequests(retry_after="0", on=verb)), result=twice
         ),
+        "unknown pipeline": Case(operator, unknown, **PERMANENT),
+        "other organization": Case(
+            operator,
+            status(before),
+            {"org_id": "o-of-others"},
+            says=("EnOS code 99403", "o-of-others"),
+            **PERMANENT,
+        ),
+    }
+
+
+def cases_of_a_running_one(operator):
+    """Cases of the changes that lead a running pipeline to another status."""
+    verb = VERBS[operator]
+    target = {"stop": "STOPPED", "pause": "PAUSED"}[verb]
+    done, timeout = target.lower(), f"{verb}_timeout"
+    once = (done, target, 1)
+    return {
+        "takes a while": Case(operator, status("RUNNING", **{f"{verb}_seconds": 0.5}), result=once),
+        "shows the old status meanwhile": Case(
+            operator,
+            status("RUNNING", **{f"{verb}_seconds": 0.5, WHILE[verb]: None}),
+            result=once,
+        ),
+        "is starting": Case(
+            operator, in_transition("STARTING", "RUNNING"), result=(done, target, 2)
+        ),
+        "lost answer": Case(operator, trouble("RUNNING", f.LoseAnswer(on=verb)), result=once),
         "earlier try did it": Case(
             operator,
             status("RUNNING", **{f"{verb}_seconds": 60}),
@@ -144,7 +208,7 @@ def cases_of(operator):
             status("PUBLISHED"),
             {"if_not_running": "fail"},
             says=("is PUBLISHED", "(if_not_running='fail')"),
-            **permanent,
+            **PERMANENT,
         ),
         "never ran, skip": Case(
             operator,
@@ -154,15 +218,7 @@ def cases_of(operator):
             says=("is PUBLISHED", "(if_not_running='skip')"),
             effective=0,
         ),
-        "never released": Case(operator, never_released, says=("EnOS code 61152",), **permanent),
-        "61108": Case(operator, unknown, says=("EnOS code 61108",), **permanent),
-        "other organization": Case(
-            operator,
-            running(),
-            {"org_id": "o-of-others"},
-            says=("EnOS code 99403", "o-of-others"),
-            **permanent,
-        ),
+        "never released": Case(operator, never_released(), says=("EnOS code 61152",), **PERMANENT),
         "time-out": Case(
             operator,
             status("RUNNING", **{f"{verb}_seconds": 60}),
@@ -180,9 +236,53 @@ def cases_of(operator):
     }
 
 
-CASES = {
-    (operator, name): case for operator in VERBS for name, case in cases_of(operator).items()
-} | {
+def cases_of_a_stopped_one(operator):
+    """Cases of the changes that want a pipeline that does not run."""
+    verb, policy = VERBS[operator], "if_not_stopped"
+    return {
+        "is stopping": Case(
+            operator,
+            in_transition("STOPPING", "STOPPED"),
+            result={
+                "release": ("released", "PUBLISHED", 2),
+                "reset_offset": ("reset", "STOPPED", 1),
+            }[verb],
+        ),
+        "is running, fail": Case(
+            operator, status("RUNNING"), says=("is RUNNING", f"({policy}='fail')"), **PERMANENT
+        ),
+        "is running, skip": Case(
+            operator,
+            status("RUNNING"),
+            {policy: "skip"},
+            error=AirflowSkipException,
+            says=("is RUNNING", f"({policy}='skip')"),
+            effective=0,
+        ),
+        "is running, succeed": Case(
+            operator,
+            status("RUNNING"),
+            {policy: "succeed"},
+            result=("not_stopped", "RUNNING", 1 if verb == "release" else 0),
+            effective=0,
+        ),
+    }
+
+
+CASES = (
+    {(operator, name): case for operator in VERBS for name, case in cases_of(operator).items()}
+    | {
+        (operator, name): case
+        for operator in (StopPipelineOperator, PausePipelineOperator)
+        for name, case in cases_of_a_running_one(operator).items()
+    }
+    | {
+        (operator, name): case
+        for operator in (ReleasePipelineOperator, ResetPipelineOffsetOperator)
+        for name, case in cases_of_a_stopped_one(operator).items()
+    }
+)
+CASES |= {
     (StopPipelineOperator, "is paused"): Case(
         StopPipelineOperator, status("PAUSED"), result=("stopped", "STOPPED", 1)
     ),
@@ -202,7 +302,7 @@ CASES = {
     ),
     (StopPipelineOperator, "61122"): Case(
         StopPipelineOperator,
-        running(f.Code(61122, "Failed to stop the stream processing job.", on="stop")),
+        trouble("RUNNING", f.Code(61122, "Failed to stop the stream processing job.", on="stop")),
         error=errors.StopFailedError,
         says=("EnOS code 61122",),
         effective=0,
@@ -220,6 +320,84 @@ CASES = {
         says=("is STOPPED", "(if_not_running='fail')"),
         effective=0,
     ),
+    (ReleasePipelineOperator, "was never released"): Case(
+        ReleasePipelineOperator, never_released(), result=("released", "PUBLISHED", 1)
+    ),
+    (ReleasePipelineOperator, "was never released, lost answer"): Case(
+        ReleasePipelineOperator,
+        never_released(f.LoseAnswer(on="release")),
+        result=("released", "PUBLISHED", 2),
+    ),
+    (ReleasePipelineOperator, "lost answer"): Case(
+        ReleasePipelineOperator,
+        trouble("PAUSED", f.LoseAnswer(on="release")),
+        result=("released", "PUBLISHED", 2),
+    ),
+    (ReleasePipelineOperator, "keeps its status"): Case(
+        ReleasePipelineOperator,
+        status("STOPPED", release_keeps_status=True),
+        result=("released", "STOPPED", 1),
+        not_before=looks.LIST_LAG_SECONDS,
+    ),
+    (ReleasePipelineOperator, "is released"): Case(
+        ReleasePipelineOperator,
+        status("PUBLISHED"),
+        result=("already_released", "PUBLISHED", 1),
+        effective=0,
+    ),
+    (ReleasePipelineOperator, "is released, but the design is newer"): Case(
+        ReleasePipelineOperator,
+        designed_anew("PUBLISHED"),
+        says=("EnOS code 61169",),
+        **PERMANENT,
+    ),
+    (ReleasePipelineOperator, "has a newer design"): Case(
+        ReleasePipelineOperator,
+        designed_anew("STOPPED"),
+        result=("released", "PUBLISHED", 1),
+    ),
+    (ResetPipelineOffsetOperator, "is stopped"): Case(
+        ResetPipelineOffsetOperator, status("STOPPED"), result=("reset", "STOPPED", 1)
+    ),
+    (ResetPipelineOffsetOperator, "lost answer"): Case(
+        ResetPipelineOffsetOperator,
+        trouble("STOPPED", f.LoseAnswer(on="reset_offset")),
+        result=("reset", "STOPPED", 2),
+        effective=2,  # which does no harm
+    ),
+    (ResetPipelineOffsetOperator, "never ran"): Case(
+        ResetPipelineOffsetOperator,
+        status("PUBLISHED"),
+        {"if_not_stopped": "succeed"},
+        result=("not_stopped", "PUBLISHED", 0),
+        effective=0,
+    ),
+    (ResetPipelineOffsetOperator, "never released"): Case(
+        ResetPipelineOffsetOperator,
+        never_released(),
+        says=("not among the released pipelines",),
+        **PERMANENT,
+    ),
+    (ResetPipelineOffsetOperator, "61168 once"): Case(
+        ResetPipelineOffsetOperator,
+        trouble("PAUSED", f.Code(61168, on="reset_offset")),
+        result=("reset", "PAUSED", 2),
+    ),
+    (ResetPipelineOffsetOperator, "61168 for good"): Case(
+        ResetPipelineOffsetOperator,
+        trouble("PAUSED", f.Code(61168, on="reset_offset", times=None)),
+        error=errors.KafkaRateUnknownError,
+        says=("EnOS code 61168",),
+        effective=0,
+    ),
+    (ResetPipelineOffsetOperator, "is started meanwhile"): Case(
+        ResetPipelineOffsetOperator,
+        refused_and_started,
+        {"if_not_stopped": "skip"},
+        error=AirflowSkipException,
+        says=("is RUNNING",),
+        effective=0,
+    ),
 }
 
 
@@ -230,8 +408,7 @@ def task(case, mode):
             stage.run(build(case.operator, **case.arguments, **case.first_try), "sync")
             assert isinstance(stage.error, errors.StatusTimeoutError)
             stage.error = None
-            target = case.result[1]
-            stage.enos.set_status(stage.pipeline_id, target)
+            stage.enos.set_status(stage.pipeline_id, case.result[1])
         stage.run(build(case.operator, **case.arguments), mode)
 
     return carry_out
@@ -264,7 +441,7 @@ def test_change_succeeds_and_returns_how(end, key):
         "status": shown,
         "attempts": attempts,
     }
-    assert 0 <= waited_seconds < 30
+    assert case.not_before <= waited_seconds < case.not_before + 30
 
 
 @named("error")
@@ -287,7 +464,7 @@ def test_change_works_exactly_as_often_as_it_says(end, key):
     assert [request.effective for request in requests].count(True) == case.effective
 
 
-@pytest.mark.parametrize("operator", VERBS)
+@pytest.mark.parametrize("operator", VERBS, ids=VERBS.get)
 def test_nothing_is_sent_after_a_kill(stage, operator):
     """The pipeline is between two statuses when a person ends the task."""
     verb = VERBS[operator]
@@ -315,3 +492,51 @@ def test_pause_warns_of_the_limit(stage, log_lines):
 
     assert stage.result["status"] == "PAUSED"
     assert "24 hours" in "\n".join(log_lines())
+
+
+def test_release_puts_the_design_online(stage):
+    designed_anew("STOPPED")(stage)
+
+    stage.run(build(ReleasePipelineOperator), "sync")
+
+    assert stage.enos.pipeline(stage.pipeline_id).online.version == "2.0.0"
+
+
+def test_reset_skips_what_is_waiting(stage):
+    stage.enos.set_lag(stage.pipeline_id, 5000)
+    stage.enos.set_status(stage.pipeline_id, "STOPPED")
+
+    stage.run(build(ResetPipelineOffsetOperator), "sync")
+
+    assert stage.enos.pipeline(stage.pipeline_id).lag == 0
+
+
+STARTED_BY = {
+    "started": "stopped",
+    "adopted": "stopped",
+    "already_running": "left_alone",
+}
+
+
+@pytest.mark.parametrize(("started", "stopped"), STARTED_BY.items())
+def test_only_what_the_start_has_started_is_stopped(stage, started, stopped):
+    stage.enos.set_status(stage.pipeline_id, "RUNNING")
+    result = {"pipeline_id": stage.pipeline_id, "outcome": started}
+
+    stage.run(build(StopPipelineOperator, started_by=result), "sync")
+
+    assert stage.result["outcome"] == stopped
+    is_left = stopped == "left_alone"
+    assert stage.enos.status_of(stage.pipeline_id) == ("RUNNING" if is_left else "STOPPED")
+
+
+def test_start_that_returned_nothing_has_started_nothing(stage):
+    """It was skipped or has failed; Airflow then resolves its output to None."""
+    stage.enos.set_status(stage.pipeline_id, "RUNNING")
+    stop = build(StopPipelineOperator, started_by="{{ none }}")(stage)
+    stop.started_by = None
+
+    stage.run(lambda *_: stop, "sync")
+
+    assert stage.result["outcome"] == "left_alone"
+    assert stage.enos.requests_for() == []

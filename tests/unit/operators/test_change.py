@@ -1,4 +1,4 @@
-"""The operators that stop and pause without EnOS: arguments, deferral and verdicts."""
+"""The operators that change a pipeline, without EnOS: arguments, deferral and verdicts."""
 
 import time
 from datetime import timedelta
@@ -9,11 +9,23 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskDeferralTimeout
 
 from airflow_provider_enos.api.errors import InvalidSettingError, StatusTimeoutError
-from airflow_provider_enos.operators.streaming import PausePipelineOperator, StopPipelineOperator
-from airflow_provider_enos.triggers.streaming import ChangeStatusTrigger
+from airflow_provider_enos.operators.streaming import (
+    PausePipelineOperator,
+    ReleasePipelineOperator,
+    ResetPipelineOffsetOperator,
+    StartPipelineOperator,
+    StopPipelineOperator,
+)
+from airflow_provider_enos.triggers.streaming import ChangePipelineTrigger
 
 BEGUN = 1767225600.0  # 2026-01-01, as in the context fixture
-OPERATORS = [StopPipelineOperator, PausePipelineOperator]
+POLICIES = {
+    StopPipelineOperator: "if_not_running",
+    PausePipelineOperator: "if_not_running",
+    ReleasePipelineOperator: "if_not_stopped",
+    ResetPipelineOffsetOperator: "if_not_stopped",
+}
+OPERATORS = list(POLICIES)
 
 
 def deferral(task, context):
@@ -28,7 +40,6 @@ def deferral(task, context):
     [
         ({"pipeline_id": "a/../b"}, "pipeline_id: got 'a/../b', allowed is the ID"),
         ({"org_id": "o 1"}, "org_id: got 'o 1', allowed is the ID"),
-        ({"if_not_running": "explode"}, "if_not_running: got 'explode', allowed is 'succeed', "),
         ({"poll_interval_seconds": 0}, "poll_interval_seconds: got 0, allowed is a timedelta"),
     ],
 )
@@ -39,21 +50,55 @@ def test_wrong_argument_breaks_the_dag_import(operator, arguments, message):
     assert str(error.value).startswith(message)
 
 
+@pytest.mark.parametrize(("operator", "policy"), POLICIES.items())
+def test_wrong_policy_breaks_the_dag_import(operator, policy):
+    with pytest.raises(InvalidSettingError, match=f"{policy}: got 'explode', allowed is 'succeed'"):
+        operator(task_id="change", pipeline_id="p-1", **{policy: "explode"})
+
+
+@pytest.mark.parametrize(
+    "started_by",
+    ["started", {}, {"pipeline_id": "p-2", "outcome": "started"}, {"pipeline_id": "p-1"}],
+)
+def test_what_is_no_result_of_the_pipelines_start_breaks_the_dag_import(started_by):
+    with pytest.raises(InvalidSettingError, match=r"started_by: got .*, allowed is the result"):
+        StopPipelineOperator(task_id="stop", pipeline_id="p-1", started_by=started_by)
+
+
+def test_stop_depends_on_the_start_that_it_undoes():
+    with DAG("setup_and_teardown", schedule=None):
+        start = StartPipelineOperator(
+            task_id="start", pipeline_id="p-1", execution_mode="standalone"
+        ).as_setup()
+        stop = StopPipelineOperator(
+            task_id="stop", pipeline_id="p-1", started_by=start.output
+        ).as_teardown(setups=start)
+
+    assert stop.upstream_task_ids == {"start"}
+    assert stop.is_teardown
+
+
 def test_wrong_time_out_is_called_what_the_user_calls_it():
     with pytest.raises(InvalidSettingError, match="stop_timeout: got -1, allowed is a timedelta"):
         StopPipelineOperator(task_id="change", pipeline_id="p-1", stop_timeout=-1)
     with pytest.raises(InvalidSettingError, match="pause_timeout: got 'soon', allowed is a time"):
         PausePipelineOperator(task_id="change", pipeline_id="p-1", pause_timeout="soon")
+    with pytest.raises(InvalidSettingError, match="release_timeout: got None, allowed is a time"):
+        ReleasePipelineOperator(task_id="change", pipeline_id="p-1", release_timeout=None)
+    with pytest.raises(InvalidSettingError, match="reset_timeout: got True, allowed is a timedel"):
+        ResetPipelineOffsetOperator(task_id="change", pipeline_id="p-1", reset_timeout=True)
 
 
-@pytest.mark.parametrize("operator", OPERATORS)
-def test_templates_are_left_for_the_run(operator):
-    operator(
+@pytest.mark.parametrize(("operator", "policy"), POLICIES.items())
+def test_templates_are_left_for_the_run(operator, policy):
+    task = operator(
         task_id="change",
         pipeline_id="{{ params.pipeline_id }}",
         org_id="{{ params.org_id }}",
-        if_not_running="{{ params.if_not_running }}",
+        **{policy: "{{ params.policy }}"},
     )
+
+    assert {"pipeline_id", "org_id", "enos_conn_id", policy} <= set(task.template_fields)
 
 
 def test_trigger_is_told_all_that_it_needs(context):
@@ -65,7 +110,7 @@ def test_trigger_is_told_all_that_it_needs(context):
 
     path, arguments = deferred.trigger.serialize()
     deadline = arguments.pop("deadline")
-    assert path == "airflow_provider_enos.triggers.streaming.ChangeStatusTrigger"
+    assert path == "airflow_provider_enos.triggers.streaming.ChangePipelineTrigger"
     assert arguments == {
         "verb": "stop",
         "pipeline_id": "p-1",
@@ -78,7 +123,7 @@ def test_trigger_is_told_all_that_it_needs(context):
     assert deadline == pytest.approx(time.time() + 60, abs=10)
     assert deferred.timeout > timedelta(minutes=10)
     assert context["ti"].xcoms["_link_PipelineConsoleLink"] == "https://console.invalid/o1/p-1"
-    assert ChangeStatusTrigger(**arguments, deadline=deadline).serialize() == (
+    assert ChangePipelineTrigger(**arguments, deadline=deadline).serialize() == (
         path,
         arguments | {"deadline": deadline},
     )
@@ -105,17 +150,17 @@ def test_second_try_knows_of_the_first_one(context):
     assert deferral(task, context).trigger.earlier_try
 
 
-@pytest.mark.parametrize("may_have_changed", [True, False])
-def test_failed_try_is_remembered_only_if_it_may_have_worked(context, may_have_changed):
+@pytest.mark.parametrize("may_have_worked", [True, False])
+def test_failed_try_is_remembered_only_if_it_may_have_worked(context, may_have_worked):
     task = StopPipelineOperator(task_id="change", pipeline_id="p-1", deferrable=True)
     deferral(task, context)
     error = StatusTimeoutError("too late").to_payload()
-    event = {"status": "error", **error, "may_have_changed": may_have_changed}
+    event = {"status": "error", **error, "may_have_worked": may_have_worked}
 
     with pytest.raises(StatusTimeoutError, match="too late"):
         task.execute_complete(context, event)
 
-    assert deferral(task, context).trigger.earlier_try is may_have_changed
+    assert deferral(task, context).trigger.earlier_try is may_have_worked
 
 
 @pytest.mark.parametrize("event", [None, {}, {"status": "success"}, {"status": "error"}])

@@ -215,7 +215,7 @@ def test_malformed_event_fails_the_task_instead_of_succeeding(context, event):
     ],
 )
 def test_error_event_fails_for_good_only_when_another_try_is_useless(context, error, raised):
-    event = {"status": "error", "may_have_started": False, **error.to_payload()}
+    event = {"status": "error", "may_have_worked": False, **error.to_payload()}
 
     with pytest.raises(raised, match=f"EnOS code {error.code}") as failure:
         operator().execute_complete(context, event)
@@ -229,7 +229,7 @@ def test_failed_try_is_remembered_only_if_it_may_have_started_the_pipeline(
 ):
     deferral(operator(deferrable=True), context)
     error = ResourceNotEnoughError("full", code=61126)
-    event = {"status": "error", "may_have_started": may_have_started, **error.to_payload()}
+    event = {"status": "error", "may_have_worked": may_have_started, **error.to_payload()}
 
     with pytest.raises(ResourceNotEnoughError):
         operator().execute_complete(context, event)
@@ -377,4 +377,4 @@ def test_broken_state_store_neither_hides_a_verdict_nor_makes_one(context):
     assert not deferral(task, context).trigger.earlier_try
     event = PipelineNotFoundError("no such pipeline", code=61108).to_payload()
     with pytest.raises(AirflowFailException, match="EnOS code 61108"):
-        task.execute_complete(context, {"status": "error", **event, "may_have_started": False})
+        task.execute_complete(context, {"status": "error", **event, "may_have_worked": False})
