@@ -45,8 +45,8 @@ lint: setup
 	@$(BIN)/mypy --no-error-summary
 
 format: setup
-	@$(BIN)/ruff check --fix --quiet .
 	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --fix --quiet .
 
 setup: .venv/.ready
 

@@ -45,6 +45,9 @@ class Look:
         """The status that the list has shown."""
         return self.pipeline.status
 
+    def __str__(self) -> str:
+        return str(self.status)
+
     def pause(self, interval_seconds: float, now: float, deadline: float) -> float:
         """
         Return the pause until the next look.
@@ -82,12 +85,13 @@ def see_pipelines(org_id: str, *, max_age_seconds: float) -> Flow[flows.Listing]
     return flows.collected(partial(see_page, org_id, max_age_seconds=max_age_seconds))
 
 
-def see_lag(org_id: str, pipeline_id: str, *, max_age_seconds: float) -> Flow[OffsetLag]:
+def see_lag(org_id: str, pipeline_id: str, *, max_age_seconds: float) -> Flow[Shared[OffsetLag]]:
     """Return the offset and lag of a pipeline, as some flow of this process has just seen them."""
     call = calls.get_pipeline_offset_lag(org_id, parse_id(pipeline_id, "pipeline_id"))
-    share = Share((org_id, pipeline_id, "lag"), lambda: flows.once(call), max_age_seconds)
-    seen: Shared[OffsetLag] = yield share
-    return seen.value
+    seen: Shared[OffsetLag] = yield Share(
+        (org_id, pipeline_id, "lag"), lambda: flows.once(call), max_age_seconds
+    )
+    return seen
 
 
 def find_pipeline(

@@ -138,6 +138,12 @@ class OffsetLag:
     topic_name: str | None
     points: tuple[LagPoint, ...]
 
+    @property
+    def newest(self) -> LagPoint | None:
+        """The latest point that tells a lag; which order EnOS sends them in is not documented."""
+        told = [point for point in self.points if point.lag is not None]
+        return max(told, key=lambda one: (one.timestamp_ms or 0, one.lag or 0), default=None)
+
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> Self:
         """Read ``data`` of the answer."""

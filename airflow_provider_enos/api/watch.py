@@ -1,12 +1,13 @@
-"""Wait for a status, as a sensor does: the verdict on one look, and the looks one after another."""
+"""Wait as a sensor does: looks one after another, and the verdict on one look at a status."""
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import Self
+from functools import partial
+from typing import Protocol, Self, TypeVar
 
 from airflow_provider_enos.api import flows, looks
 from airflow_provider_enos.api.errors import (
@@ -100,33 +101,51 @@ class PollPlan:
             base = min(base * 2, 1e9)
 
 
-def watch(org_id: str, pipeline_id: str, rule: StatusRule, plan: PollPlan) -> Flow[PipelineStatus]:
+class Seen(Protocol):
+    """One look at a pipeline; as text, what the pipeline "is"."""
+
+    @property
+    def begun_at(self) -> float:
+        """When the look began, in seconds since 1970."""
+
+
+SeenT_co = TypeVar("SeenT_co", bound=Seen, covariant=True)
+
+
+class LookAt(Protocol[SeenT_co]):
+    """Look once; with patience, and at what another has seen if that is not too old."""
+
+    def __call__(self, patience: flows.Patience, *, max_age_seconds: float) -> Flow[SeenT_co]:
+        """Return what there is to see."""
+
+
+def watch(
+    pipeline_id: str, look_at: LookAt[SeenT_co], decides: Callable[[SeenT_co], bool], plan: PollPlan
+) -> Flow[SeenT_co]:
     """
-    Look until a status decides and return it; the rule says whether it is a good one.
+    Look until a look decides, and return that one.
 
     :raises StatusTimeoutError: the deadline has passed.
     :raises EnOSError: EnOS cannot be asked; with ``silent_fail`` only if that cannot pass.
     """
     patience = flows.Patience(flows.WAIT_PATIENCE.seconds, plan.deadline)
-    seen: PipelineStatus | None = None
+    seen: str | None = None
     max_age = 0.0
     for pause in plan.pauses():
         looked_at = yield Now()
         try:
-            look = yield from looks.find_pipeline(
-                org_id, pipeline_id, patience, max_age_seconds=max_age
-            )
+            look = yield from look_at(patience, max_age_seconds=max_age)
         except EnOSError as error:
             if not (plan.silent_fail and error.retryable):
                 raise
             yield Log("Looking again, since silent_fail is set: %s", (error,))
         else:
             looked_at = look.begun_at
-            if look.status != seen:
-                yield Log("Pipeline %s is %s", (pipeline_id, look.status))
-                seen = look.status
-            if rule.ends_wait(look.status):
-                return look.status
+            if str(look) != seen:
+                seen = str(look)
+                yield Log("Pipeline %s is %s", (pipeline_id, seen))
+            if decides(look):
+                return look
         now = yield Now()
         if now >= plan.deadline:
             raise StatusTimeoutError(f"pipeline {pipeline_id} is still {seen or 'unknown'}.")
@@ -134,6 +153,22 @@ def watch(org_id: str, pipeline_id: str, rule: StatusRule, plan: PollPlan) -> Fl
         yield Sleep(min(max(rest, 0.0), pause))  # also where the clock was put back
         max_age = pause * looks.SHARED_AGE
     raise AssertionError("unreachable")
+
+
+def watch_status(
+    org_id: str, pipeline_id: str, rule: StatusRule, plan: PollPlan
+) -> Flow[PipelineStatus]:
+    """
+    Look until a status decides and return it; the rule says whether it is a good one.
+
+    :raises EnOSError: see :func:`watch`.
+    """
+
+    def decides(look: looks.Look) -> bool:
+        return rule.ends_wait(look.status)
+
+    look_at = partial(looks.find_pipeline, org_id, pipeline_id)
+    return (yield from watch(pipeline_id, look_at, decides, plan)).status
 
 
 def _statuses(value: object, path: str) -> frozenset[PipelineStatus]:

@@ -55,6 +55,7 @@ class Pipeline:
 
     ``online`` is the released version, None before the first release. ``history`` holds the time
     and name of each status shown. ``start_outcome`` is the status that the next starts end in.
+    ``measured`` is when ``lag`` and ``offset`` were as they are here.
     """
 
     pipeline_id: str
@@ -74,6 +75,7 @@ class Pipeline:
     yarn: float = 0.0
     lag: int = 0
     offset: int = 6094977
+    measured: float = 0.0
     erased: set[tuple[str, str, str]] = field(default_factory=set)
     history: list[tuple[float, str]] = field(default_factory=list)
 
@@ -88,6 +90,16 @@ class Pipeline:
         if self.move is not None and now >= self.move.until:
             move, self.move = self.move, None
             self.show(move.to, move.until)
+
+    def measure(self, now: float, *, drains: bool) -> None:
+        """Bring lag and offset to the present, from when it ran and they were last measured."""
+        if drains:
+            running_since = self.history[-1][0] if self.history else now
+            elapsed = max(now - max(self.measured, running_since), 0.0)
+            read = min(self.lag, int((self.kafka_rate or 1000) * elapsed))
+            self.lag -= read
+            self.offset += read
+        self.measured = now
 
     @property
     def takes_resources(self) -> bool:

@@ -20,6 +20,8 @@ class Settings:
     :param status_while_pausing: Status shown meanwhile; None: the old one stays.
     :param release_keeps_status: Whether a stopped or paused pipeline stays so when it is released
         again; else it is PUBLISHED.
+    :param lag_interval_seconds: Pause between two measurements of the lag; 0: each look measures.
+    :param lag_drains: Whether running pipelines work their lag off, ``kafkaRate`` records a second.
     :param lock_seconds: How long an accepted start keeps other starts of the organization out
         (61121): a number, a function called for each start, or None for ``start_seconds``.
     :param blocking_start: Whether a start is answered only once it is done.
@@ -41,6 +43,8 @@ class Settings:
     status_while_stopping: str | None = "STOPPING"
     status_while_pausing: str | None = "PAUSING"
     release_keeps_status: bool = False
+    lag_interval_seconds: float = 0.0
+    lag_drains: bool = False
     lock_seconds: float | Callable[[], float] | None = None
     blocking_start: bool = False
     list_count: Literal["total", "page"] = "total"

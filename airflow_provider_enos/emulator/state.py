@@ -147,7 +147,7 @@ class StreamService(Store):
 
     def offset_lag(self, org_id: str, pipeline_id: str) -> tuple[float, int, int]:
         """
-        Time, offset and lag of a running pipeline.
+        Time, offset and lag of a running pipeline, as last measured.
 
         :raises Refused: no such pipeline, or it does not run.
         """
@@ -155,7 +155,9 @@ class StreamService(Store):
             pipeline = self._find(org_id, pipeline_id, now)
             if pipeline.status != "RUNNING":
                 raise Refused(99000)
-            return now, pipeline.offset, pipeline.lag
+            if now >= pipeline.measured + self._settings.lag_interval_seconds:
+                pipeline.measure(now, drains=self._settings.lag_drains)
+            return pipeline.measured, pipeline.offset, pipeline.lag
 
     def reset_offset(self, org_id: str, pipeline_id: str) -> None:
         """

@@ -153,7 +153,8 @@ class Store:
         :raises KeyError: no such pipeline.
         """
         with self._changing() as now:
-            self._any(pipeline_id, now).lag = lag
+            pipeline = self._any(pipeline_id, now)
+            pipeline.lag, pipeline.measured = lag, now
 
     def set_quota(self, org_id: str, quota: Quota) -> None:
         """

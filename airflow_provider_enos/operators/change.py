@@ -24,7 +24,7 @@ from airflow_provider_enos.api.errors import EnOSError
 from airflow_provider_enos.api.start_settings import parse_id
 from airflow_provider_enos.arguments import choice, seconds
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
-from airflow_provider_enos.operators.memory import TryMemory
+from airflow_provider_enos.memory import TryMemory
 from airflow_provider_enos.operators.pipeline import DEFERRAL_SLACK, PipelineOperator
 
 if TYPE_CHECKING:

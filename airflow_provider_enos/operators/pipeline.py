@@ -14,7 +14,7 @@ from airflow_provider_enos.api.errors import EnOSError, InvalidSettingError
 from airflow_provider_enos.api.start_settings import parse_id
 from airflow_provider_enos.arguments import has_template
 from airflow_provider_enos.links import PipelineConsoleLink
-from airflow_provider_enos.operators.memory import TryMemory
+from airflow_provider_enos.memory import TryMemory
 from airflow_provider_enos.pipeline_task import PipelineTask
 from airflow_provider_enos.retries import EnOSRetryPolicy
 

@@ -31,7 +31,7 @@ from airflow_provider_enos.api.start_settings import (
 from airflow_provider_enos.api.start_values import Outcome, StartProgress, StartResult, StartTerms
 from airflow_provider_enos.arguments import choice, is_lazy, seconds
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
-from airflow_provider_enos.operators.memory import TryMemory
+from airflow_provider_enos.memory import TryMemory
 from airflow_provider_enos.operators.pipeline import DEFERRAL_SLACK, PipelineOperator
 
 if TYPE_CHECKING:

@@ -154,8 +154,9 @@ async def lag(
 
     def read() -> dict[str, Any]:
         with _hook(connection_id, org_id, user) as hook:
-            seen = hook.run(looks.see_lag(hook.org_id, pipeline_id, max_age_seconds=LAG_SECONDS))
-        newest = max(seen.points, key=lambda point: point.timestamp_ms or 0, default=None)
+            look = looks.see_lag(hook.org_id, pipeline_id, max_age_seconds=LAG_SECONDS)
+            seen = hook.run(look).value
+        newest = seen.newest
         return {"lag": newest.lag if newest else None, "topic": seen.topic_name}
 
     return await _in_a_thread(read)

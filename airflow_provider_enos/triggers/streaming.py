@@ -11,6 +11,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from airflow.providers.common.compat.sdk import TaskInstanceState
@@ -30,10 +31,11 @@ from airflow_provider_enos.api.errors import (
     PipelineStateError,
     StatusTimeoutError,
 )
+from airflow_provider_enos.api.lag import LagRule, Streak, watch_lag
 from airflow_provider_enos.api.start import until_accepted, until_running
 from airflow_provider_enos.api.start_settings import StartSettings, parse_id
 from airflow_provider_enos.api.start_values import StartProgress, StartResult, StartTerms
-from airflow_provider_enos.api.watch import PollPlan, StatusRule, watch
+from airflow_provider_enos.api.watch import PollPlan, StatusRule, watch_status
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
 from airflow_provider_enos.links import PipelineConsoleLink
 from airflow_provider_enos.triggers.memory import TriggerMemory
@@ -345,7 +347,27 @@ class ChangePipelineTrigger(_EnOSTrigger):
         return {"may_have_worked": self._progress.may_have_changed}
 
 
-class PipelineStatusTrigger(_EnOSTrigger):
+class _WatchTrigger(_EnOSTrigger):
+    """Look until a look decides, as a sensor does."""
+
+    deadline: float
+    poll_interval_seconds: float
+    exponential_backoff: bool
+    max_wait_seconds: float | None
+    silent_fail: bool
+
+    @property
+    def _plan(self) -> PollPlan:
+        return PollPlan(
+            deadline=self.deadline,
+            poll_interval_seconds=self.poll_interval_seconds,
+            exponential_backoff=self.exponential_backoff,
+            max_wait_seconds=self.max_wait_seconds,
+            silent_fail=self.silent_fail,
+        )
+
+
+class PipelineStatusTrigger(_WatchTrigger):
     """
     Wait until a pipeline has one of the target statuses.
 
@@ -386,14 +408,57 @@ class PipelineStatusTrigger(_EnOSTrigger):
 
     async def _outcome(self) -> dict[str, Any]:
         hook = await self._hook()
-        plan = PollPlan(
-            deadline=self.deadline,
-            poll_interval_seconds=self.poll_interval_seconds,
-            exponential_backoff=self.exponential_backoff,
-            max_wait_seconds=self.max_wait_seconds,
-            silent_fail=self.silent_fail,
-        )
         rule = StatusRule.parse(self.target_statuses, self.failed_statuses)
         pipeline_id = parse_id(self.pipeline_id, "pipeline_id")
-        status = await hook.run_async(watch(hook.org_id, pipeline_id, rule, plan))
+        status = await hook.run_async(watch_status(hook.org_id, pipeline_id, rule, self._plan))
         return {"pipeline_id": pipeline_id, "org_id": hook.org_id, "pipeline_status": str(status)}
+
+
+class PipelineLagTrigger(_WatchTrigger):
+    """
+    Wait until a pipeline has caught up.
+
+    :param pipeline_id: See ``PipelineLagSensor`` for this and the next five.
+    :param streak: What the worker has seen before, a :class:`~airflow_provider_enos.api.lag.Streak`
+        as JSON values.
+    :param poll_interval_seconds: See ``PipelineStatusTrigger`` for this and the rest.
+    """
+
+    def __init__(
+        self,
+        *,
+        pipeline_id: str,
+        max_lag: int,
+        looks: int,
+        duration_seconds: float,
+        org_id: str | None,
+        enos_conn_id: str,
+        streak: dict[str, Any],
+        poll_interval_seconds: float,
+        deadline: float,
+        exponential_backoff: bool = False,
+        max_wait_seconds: float | None = None,
+        silent_fail: bool = False,
+    ) -> None:
+        super().__init__()
+        self.pipeline_id = pipeline_id
+        self.max_lag = max_lag
+        self.looks = looks
+        self.duration_seconds = duration_seconds
+        self.org_id = org_id
+        self.enos_conn_id = enos_conn_id
+        self.streak = streak
+        self.poll_interval_seconds = poll_interval_seconds
+        self.deadline = deadline
+        self.exponential_backoff = exponential_backoff
+        self.max_wait_seconds = max_wait_seconds
+        self.silent_fail = silent_fail
+
+    async def _outcome(self) -> dict[str, Any]:
+        hook = await self._hook()
+        rule = LagRule.parse(self.max_lag, self.looks, self.duration_seconds)
+        pipeline_id = parse_id(self.pipeline_id, "pipeline_id")
+        look, streak = await hook.run_async(
+            watch_lag(hook.org_id, pipeline_id, rule, self._plan, Streak(**self.streak))
+        )
+        return {"look": look.to_payload(), "streak": asdict(streak)}

@@ -14,7 +14,7 @@ from airflow_provider_enos.api.queue import OwnTurn, StartQueue
 from airflow_provider_enos.api.start import start
 from airflow_provider_enos.api.start_settings import StartSettings
 from airflow_provider_enos.api.start_values import StartProgress, StartTerms
-from airflow_provider_enos.api.watch import PollPlan, StatusRule, watch
+from airflow_provider_enos.api.watch import PollPlan, StatusRule, watch_status
 from tests.properties.model import BEGIN, ORG, PIPELINE, TROUBLES, Event, World, drive
 
 LONGEST_ROUND_TRIP = 30.0
@@ -139,7 +139,7 @@ def test_sensor_ends_in_time_and_its_verdict_is_true(world, seconds, interval, b
     plan = PollPlan(BEGIN + seconds, interval, exponential_backoff=backoff, silent_fail=silent)
     rule = StatusRule.parse(["RUNNING"])
 
-    end = drive(watch(ORG, PIPELINE, rule, plan), world)
+    end = drive(watch_status(ORG, PIPELINE, rule, plan), world)
 
     event(type(end).__name__ if isinstance(end, EnOSError) else str(end))
     if not isinstance(end, EnOSError):

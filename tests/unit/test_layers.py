@@ -9,20 +9,21 @@ PACKAGE = Path(__file__).parents[2] / "airflow_provider_enos"
 OURS = "airflow_provider_enos"
 
 #: What operators and sensors share.
-EDGE = {"links", "retries", "arguments", "pipeline_task"}
+EDGE = {"links", "memory", "retries", "arguments", "pipeline_task"}
 
 #: Module or folder -> what of this package it may import.
 MAY_IMPORT = {
     "provider_info": set(),
     "api": {"api"},
     "arguments": {"api"},
+    "memory": set(),
     "retries": {"api"},
     "links": set(),
     "hooks": {"api", "hooks"},
     "triggers": {"api", "hooks", "links", "triggers"},
     "pipeline_task": {"api", "hooks"},
     "operators": {"api", "hooks", *EDGE, "operators", "triggers"},
-    "sensors": {"api", "hooks", *EDGE, "triggers"},
+    "sensors": {"api", "hooks", *EDGE, "sensors", "triggers"},
     "plugins": {"api", "hooks", "links", "plugins"},
     "emulator": {"emulator"},
     "__init__": set(),

@@ -1,6 +1,7 @@
 """The emulator over real HTTP: gateway, calls, settings and life of the server."""
 
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -248,6 +249,44 @@ def test_offset_lag_and_reset(enos, client, pipeline_id):
     assert client.post(path).json()["code"] == 61168
     client.operate(pipeline_id, "stop")
     assert client.post(path).json()["code"] == 0
+
+
+def lag_of(client, pipeline_id):
+    points = client.get(f"/pipeline/{pipeline_id}/offset-lag").json()["data"]["lagAndOffset"]
+    return points[-1]
+
+
+def test_lag_is_measured_now_and_then(enos, client, pipeline_id):
+    enos.settings.lag_interval_seconds = 3600
+    client.start(pipeline_id)
+    enos.set_lag(pipeline_id, 7)
+
+    first, second = lag_of(client, pipeline_id), lag_of(client, pipeline_id)
+
+    assert first == second
+    enos.settings.lag_interval_seconds = 0
+    assert lag_of(client, pipeline_id)["ts"] > first["ts"]
+
+
+def test_running_pipeline_works_its_lag_off(enos, client, pipeline_id):
+    enos.settings.lag_drains = True
+    client.start(pipeline_id)
+    enos.set_lag(pipeline_id, 100)
+
+    give_up_at = time.monotonic() + 10
+    while (last := lag_of(client, pipeline_id))["lag"] and time.monotonic() < give_up_at:
+        pass
+
+    assert (last["lag"], last["offset"]) == (0, 6094977 + 100)
+
+
+def test_released_pipeline_stays_stopped_if_told_so(enos, client, pipeline_id):
+    enos.settings.release_keeps_status = True
+    enos.set_status(pipeline_id, "STOPPED")
+
+    client.operate(pipeline_id, "release")
+
+    assert enos.status_of(pipeline_id) == "STOPPED"
 
 
 def test_stage_state(enos, client, pipeline_id):

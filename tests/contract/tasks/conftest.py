@@ -39,7 +39,8 @@ class StateStore(dict):
 class TaskInstance:
     """The few things of a task instance that operators and sensors use."""
 
-    def __init__(self):
+    def __init__(self, try_number):
+        self.try_number = try_number
         self.start_date = datetime.now(UTC)
         self.first_reschedule_date = None
 
@@ -64,6 +65,7 @@ class Stage:
         self.pipeline_id = self.enos.pipeline_ids[0]
         self.org_id = self.enos.org_id
         self.result = self.error = None
+        self.try_number = 1
         self._loop = loop
         self._store = StateStore()
 
@@ -89,7 +91,7 @@ class Stage:
 
     def new_try(self):
         return {
-            "ti": TaskInstance(),
+            "ti": TaskInstance(self.try_number),
             "dag_run": SimpleNamespace(clear_number=0),
             "task_state_store": self._store,
         }

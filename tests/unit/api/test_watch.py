@@ -16,7 +16,7 @@ from airflow_provider_enos.api.errors import (
 )
 from airflow_provider_enos.api.messages import Answer
 from airflow_provider_enos.api.pipeline import PipelineStatus
-from airflow_provider_enos.api.watch import PollPlan, StatusRule, watch
+from airflow_provider_enos.api.watch import PollPlan, StatusRule, watch_status
 
 DOWN = EnOSUnreachableError("connection refused")
 BUSY = Answer(503, b"")
@@ -148,7 +148,7 @@ def test_back_off_does_not_overflow():
 def test_watch_looks_at_once_and_then_every_interval(stage, enos):
     enos.statuses = ["STOPPED", "STARTING", "STARTING", "RUNNING"]
 
-    assert stage.run(watch("o1", "p-1", RUNNING, plan(stage))) == "RUNNING"
+    assert stage.run(watch_status("o1", "p-1", RUNNING, plan(stage))) == "RUNNING"
 
     assert stage.pauses == [5, 5, 5]
     assert stage.lines == [
@@ -161,13 +161,15 @@ def test_watch_looks_at_once_and_then_every_interval(stage, enos):
 def test_watch_returns_a_failing_status_for_the_rule_to_judge(stage, enos):
     enos.statuses = ["STARTING", "START_ERROR"]
 
-    assert stage.run(watch("o1", "p-1", RUNNING, plan(stage))) == "START_ERROR"
+    assert stage.run(watch_status("o1", "p-1", RUNNING, plan(stage))) == "START_ERROR"
 
 
 def test_watch_backs_off(stage, enos):
     enos.statuses = ["STARTING"] * 4 + ["RUNNING"]
 
-    stage.run(watch("o1", "p-1", RUNNING, plan(stage, seconds=1e6, exponential_backoff=True)))
+    stage.run(
+        watch_status("o1", "p-1", RUNNING, plan(stage, seconds=1e6, exponential_backoff=True))
+    )
 
     assert len(stage.pauses) == 4
     assert 20 <= stage.pauses[3] <= 40
@@ -177,7 +179,7 @@ def test_deadline_ends_the_watch_with_a_last_look(stage, enos):
     enos.statuses = ["STOPPED"]
 
     with pytest.raises(StatusTimeoutError) as caught:
-        stage.run(watch("o1", "p-1", RUNNING, plan(stage, seconds=12)))
+        stage.run(watch_status("o1", "p-1", RUNNING, plan(stage, seconds=12)))
 
     assert stage.pauses == [5, 5, 2]
     assert enos.log == ["list"] * 4
@@ -192,7 +194,7 @@ def test_trouble_ends_the_watch(status, error_class, stage, enos):
     enos.statuses = [status]
 
     with pytest.raises(error_class):
-        stage.run(watch("o1", "p-1", RUNNING, plan(stage)))
+        stage.run(watch_status("o1", "p-1", RUNNING, plan(stage)))
 
 
 @pytest.mark.parametrize("status", [DOWN, BUSY, UNKNOWN_CODE])
@@ -205,7 +207,9 @@ def test_silent_fail_looks_again_after_trouble(status, stage, enos):
 
     stage.server = server
 
-    found = stage.run(watch("o1", "p-1", RUNNING, plan(stage, seconds=900, silent_fail=True)))
+    found = stage.run(
+        watch_status("o1", "p-1", RUNNING, plan(stage, seconds=900, silent_fail=True))
+    )
 
     assert found == "RUNNING"
     assert any(line.startswith("Looking again, since silent_fail is set:") for line in stage.lines)
@@ -225,7 +229,7 @@ def test_silent_fail_is_not_silent_of_what_no_look_can_change(status, error_clas
     enos.statuses = [status]
 
     with pytest.raises(error_class):
-        stage.run(watch("o1", "p-1", RUNNING, plan(stage, silent_fail=True)))
+        stage.run(watch_status("o1", "p-1", RUNNING, plan(stage, silent_fail=True)))
 
     assert stage.elapsed_seconds <= 17
 
@@ -235,7 +239,7 @@ def test_silent_fail_ends_with_the_deadline(status, stage, enos):
     enos.statuses = [status]
 
     with pytest.raises(StatusTimeoutError, match="pipeline p-1 is still unknown"):
-        stage.run(watch("o1", "p-1", RUNNING, plan(stage, silent_fail=True)))
+        stage.run(watch_status("o1", "p-1", RUNNING, plan(stage, silent_fail=True)))
 
     assert stage.elapsed_seconds == 60
 
@@ -245,7 +249,7 @@ def test_silent_fail_does_not_go_on_when_the_task_is_killed(stage, enos):
     enos.statuses = [DOWN, "RUNNING"]
 
     stage.run_until_killed(
-        watch("o1", "p-1", RUNNING, plan(stage, seconds=float("inf"), silent_fail=True))
+        watch_status("o1", "p-1", RUNNING, plan(stage, seconds=float("inf"), silent_fail=True))
     )
 
     assert enos.log == ["list"]
@@ -255,14 +259,14 @@ def test_outage_of_a_minute_does_not_end_a_watch(stage, enos):
     """A gateway's restart must not fail a task."""
     stage.server = lambda request: DOWN if stage.elapsed_seconds < 60 else enos(request)
 
-    assert stage.run(watch("o1", "p-1", RUNNING, plan(stage, seconds=600))) == "RUNNING"
+    assert stage.run(watch_status("o1", "p-1", RUNNING, plan(stage, seconds=600))) == "RUNNING"
 
 
 def test_outage_does_not_stretch_the_watch(stage):
     stage.server = lambda _: DOWN
 
     with pytest.raises(EnOSUnreachableError):
-        stage.run(watch("o1", "p-1", RUNNING, plan(stage, seconds=30)))
+        stage.run(watch_status("o1", "p-1", RUNNING, plan(stage, seconds=30)))
 
     assert stage.elapsed_seconds <= 30
 
@@ -271,6 +275,6 @@ def test_outage_of_ten_minutes_ends_a_watch(stage):
     stage.server = lambda _: DOWN
 
     with pytest.raises(EnOSUnreachableError):
-        stage.run(watch("o1", "p-1", RUNNING, plan(stage, seconds=3600)))
+        stage.run(watch_status("o1", "p-1", RUNNING, plan(stage, seconds=3600)))
 
     assert 280 <= stage.elapsed_seconds <= 300

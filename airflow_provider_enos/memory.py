@@ -30,9 +30,14 @@ class TryMemory:
 
     def has(self, pipeline_id: str, org_id: str) -> bool:
         """Whether an earlier try may have done it to this pipeline."""
+        return self.recall(pipeline_id, org_id) is not None
+
+    def recall(self, pipeline_id: str, org_id: str) -> dict[str, Any] | None:
+        """Return what was noted of this pipeline."""
         note = self._ask(lambda store: store.get(self._key))
         subject = self._subject(pipeline_id, org_id)
-        return isinstance(note, dict) and subject.items() <= note.items()
+        is_mine = isinstance(note, dict) and subject.items() <= note.items()
+        return note if is_mine else None
 
     def note(self, pipeline_id: str, org_id: str, **outcome: Any) -> None:
         """Remember that this try may do it, and then what has come of it."""
