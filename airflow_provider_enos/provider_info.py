@@ -27,8 +27,18 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": _modules("hooks"),
         "operators": _modules("operators"),
         "sensors": _modules("sensors"),
-        "triggers": _modules("triggers"),
+        "triggers": _modules("triggers", "streaming", "events"),
         "extra-links": ["airflow_provider_enos.links.PipelineConsoleLink"],
+        "asset-uris": [
+            {
+                "schemes": ["enos"],
+                "handler": "airflow_provider_enos.assets.sanitize_uri",
+                "factory": "airflow_provider_enos.assets.create_asset",
+                "to_openlineage_converter": (
+                    "airflow_provider_enos.assets.convert_asset_to_openlineage"
+                ),
+            }
+        ],
         "plugins": [
             {
                 "name": "enos",
@@ -80,11 +90,13 @@ def get_provider_info() -> dict[str, Any]:
     }
 
 
-def _modules(layer: str) -> list[dict[str, Any]]:
+def _modules(layer: str, *names: str) -> list[dict[str, Any]]:
     return [
         {
             "integration-name": _INTEGRATION,
-            "python-modules": [f"airflow_provider_enos.{layer}.streaming"],
+            "python-modules": [
+                f"airflow_provider_enos.{layer}.{name}" for name in names or ("streaming",)
+            ],
         }
     ]
 

@@ -19,7 +19,7 @@ DAGS = Path(__file__).parent.parent / "example_dags"
 DEMO_DAG = "start_one_pipeline"
 
 #: As many as the example DAGs name, and some to play with.
-PIPELINES = 8
+PIPELINES = 14
 
 _begun = time.monotonic()
 

@@ -80,9 +80,12 @@ def see_page(
     return (yield from flows.patiently(attempt, patience, repeatable=True))
 
 
-def see_pipelines(org_id: str, *, max_age_seconds: float) -> Flow[flows.Listing]:
-    """Return the released pipelines of users, as some flow of this process has just seen them."""
-    return flows.collected(partial(see_page, org_id, max_age_seconds=max_age_seconds))
+def see_pipelines(
+    org_id: str, *, is_system: bool = False, max_age_seconds: float
+) -> Flow[flows.Listing]:
+    """Return the released pipelines of a kind, as some flow of this process has just seen them."""
+    page = partial(see_page, org_id, is_system=is_system, max_age_seconds=max_age_seconds)
+    return flows.collected(page)
 
 
 def see_lag(org_id: str, pipeline_id: str, *, max_age_seconds: float) -> Flow[Shared[OffsetLag]]:

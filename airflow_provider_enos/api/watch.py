@@ -39,8 +39,8 @@ class StatusRule:
 
         :raises InvalidSettingError: no target, or a status on both sides.
         """
-        good = _statuses(targets, "target_statuses")
-        bad = None if failures is None else _statuses(failures, "failed_statuses")
+        good = parse_statuses(targets, "target_statuses")
+        bad = None if failures is None else parse_statuses(failures, "failed_statuses")
         if not good:
             raise InvalidSettingError.of("target_statuses", targets, "at least one status")
         if both := good & (bad or frozenset()):
@@ -171,7 +171,12 @@ def watch_status(
     return (yield from watch(pipeline_id, look_at, decides, plan)).status
 
 
-def _statuses(value: object, path: str) -> frozenset[PipelineStatus]:
+def parse_statuses(value: object, path: str) -> frozenset[PipelineStatus]:
+    """
+    Read one status or several.
+
+    :raises InvalidSettingError: something in it is no status.
+    """
     # A template gives a list as text: "['RUNNING']", or "RUNNING, PAUSED".
     values: object = value
     if isinstance(value, str):

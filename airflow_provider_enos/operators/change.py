@@ -136,6 +136,8 @@ class ChangePipelineOperator(PipelineOperator):
             )
         payload = result.to_payload()
         del payload["refusal"]
+        if result.outcome == CHANGES[self.verb].done:
+            self._emit(context, payload)
         return payload
 
     def _terms(self, context: Context) -> ChangeTerms:

@@ -6,13 +6,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from urllib.parse import urlsplit
 
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
-from airflow.sdk.exceptions import TaskDeferralError, TaskDeferralTimeout
+from airflow.providers.common.compat.sdk import AirflowFailException, Asset, BaseOperator
+from airflow.sdk.exceptions import (
+    AirflowRuntimeError,
+    TaskDeferralError,
+    TaskDeferralTimeout,
+)
 
 from airflow_provider_enos.api.errors import EnOSError, InvalidSettingError
 from airflow_provider_enos.api.start_settings import parse_id
 from airflow_provider_enos.arguments import has_template
+from airflow_provider_enos.assets import PIPELINES, create_asset
 from airflow_provider_enos.links import PipelineConsoleLink
 from airflow_provider_enos.memory import TryMemory
 from airflow_provider_enos.pipeline_task import PipelineTask
@@ -50,9 +56,11 @@ class PipelineOperator(PipelineTask, BaseOperator):
         org_id: str | None,
         enos_conn_id: str,
         retry_policy: RetryPolicy | None = EnOSRetryPolicy(),  # noqa: B008 - it has no state
+        outlets: Any = (),
         **kwargs: Any,
     ) -> None:
-        super().__init__(retry_policy=retry_policy, **kwargs)
+        outlets = list(outlets) if isinstance(outlets, list | tuple | set) else [outlets]
+        super().__init__(retry_policy=retry_policy, outlets=[*outlets, PIPELINES], **kwargs)
         self.pipeline_id = pipeline_id
         self.org_id = org_id
         self.enos_conn_id = enos_conn_id
@@ -108,6 +116,28 @@ class PipelineOperator(PipelineTask, BaseOperator):
         if not error.retryable:
             raise AirflowFailException(str(error)) from error
         raise error
+
+    def _emit(self, context: Context, result: Mapping[str, Any]) -> None:
+        """Tell by an event of the pipeline's asset what was done; trouble with it fails no task."""
+        events: Any = context.get("outlet_events")
+        if events is None:
+            return
+        try:
+            asset = create_asset(
+                host=urlsplit(self.hook.settings.gateway_url).netloc,
+                org_id=result["org_id"],
+                pipeline_id=result["pipeline_id"],
+            )
+            for outlet in self.outlets:
+                if getattr(outlet, "uri", None) == asset.uri:  # the user's own
+                    events[outlet].extra.update(result)
+                    return
+            try:
+                events[PIPELINES].add(Asset.ref(uri=asset.uri), dict(result))  # whatever its name
+            except AirflowRuntimeError:  # there is none yet
+                events[PIPELINES].add(asset, dict(result))
+        except Exception as error:
+            self.log.warning("No asset event tells of pipeline %s: %s", self.pipeline_id, error)
 
     def _push_console_link(self, context: Context) -> None:
         """Let the button work while the task waits; Airflow itself does it at the end."""

@@ -264,7 +264,10 @@ class StartPipelineOperator(PipelineOperator):
             result.attempts,
             result.conflicts,
         )
-        return result.to_payload()
+        payload = result.to_payload()
+        if result.outcome is not Outcome.ALREADY_RUNNING:
+            self._emit(context, payload)
+        return payload
 
     def _settle(self) -> None:
         """Keep what was started: a kill from now on comes too late, one before it counts."""

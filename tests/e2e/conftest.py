@@ -21,6 +21,14 @@ CONSOLE_URL = "https://console.example.com/{org_id}/pipelines/{pipeline_id}"
 #: In an environment variable only, of which Airflow does not know that it is to be masked.
 PLANTED_SECRET = "planted-5b7e0c2f-secret"
 
+#: Of dags/events.py, which names them when it is parsed.
+WATCHED_ORG = "o-watched"
+WATCHED_PIPELINES = (
+    "35c479e9-dd18-5f53-a85d-de9471078136",
+    "60fe6ef1-ea26-5334-9ee7-10f3f4037970",
+    "02e5a48f-dd61-553d-8dc3-76d4b96e86c2",
+)
+
 ENVIRONMENT = {
     # Everything is said, and written to the database as it is: the search for secrets sees it all.
     "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
@@ -95,6 +103,11 @@ class Stack:
             lambda: self.task(run)["state"] in states, f"task of {run} in {states}"
         )
 
+    def runs_of(self, dag_id):
+        """The DAG's runs, oldest first."""
+        runs = self.airflow.api("GET", f"/dags/{dag_id}/dagRuns?order_by=run_after")["dag_runs"]
+        return [Run(dag_id, run["dag_run_id"], None, None) for run in runs]
+
     def accepted_starts(self, pipeline_id):
         return [r for r in self.enos.requests_for("start", pipeline_id) if r.effective]
 
@@ -110,7 +123,8 @@ def stack(tmp_path_factory):
     dags = folder / "dags"
     shutil.copytree(EXAMPLES, dags)
     shutil.copytree(HERE / "dags", dags, dirs_exist_ok=True)
-    with Emulator(pipelines=8, start_seconds=1.0) as enos:
+    with Emulator(pipelines=14, start_seconds=1.0) as enos:
+        enos.add_organization(WATCHED_ORG, pipelines=len(WATCHED_PIPELINES))
         connection = enos.connection
         connection["extra"]["console_url"] = CONSOLE_URL
         connections = {

@@ -1,0 +1,50 @@
+"""DAGs that run when a pipeline's status changes, or when a task has changed it."""
+
+import json
+import os
+from urllib.parse import urlsplit
+
+from airflow.sdk import DAG, Asset, AssetWatcher, task
+
+from airflow_provider_enos.assets import create_asset
+from airflow_provider_enos.triggers.events import PipelineStatusChangeTrigger
+
+ORG_ID = "o-watched"
+PIPELINES = ("35c479e9-dd18-5f53-a85d-de9471078136", "60fe6ef1-ea26-5334-9ee7-10f3f4037970")
+POLL_INTERVAL_SECONDS = 2
+
+for number, pipeline_id in enumerate(PIPELINES):
+    trigger = PipelineStatusChangeTrigger(
+        pipeline_id=pipeline_id, org_id=ORG_ID, poll_interval_seconds=POLL_INTERVAL_SECONDS
+    )
+    left_running = Asset(
+        f"e2e_left_running_{number}", watchers=[AssetWatcher(name="watcher", trigger=trigger)]
+    )
+    with DAG(f"e2e_left_running_{number}", schedule=[left_running]) as dag:
+
+        @task
+        def tell(triggering_asset_events):
+            return [
+                event.extra["payload"]
+                for events in triggering_asset_events.values()
+                for event in events
+            ]
+
+        tell()
+    globals()[dag.dag_id] = dag
+
+connection = json.loads(os.environ["AIRFLOW_CONN_ENOS_DEFAULT"])
+changed = create_asset(
+    host=urlsplit(connection["host"]).netloc,
+    org_id=ORG_ID,
+    pipeline_id="02e5a48f-dd61-553d-8dc3-76d4b96e86c2",
+    name="e2e_changed",
+)
+
+with DAG("e2e_after_change", schedule=[changed]):
+
+    @task
+    def tell_outcome(triggering_asset_events):
+        return [event.extra["outcome"] for event in triggering_asset_events[changed]]
+
+    tell_outcome()

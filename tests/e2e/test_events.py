@@ -1,0 +1,120 @@
+"""Events in a real Airflow: of pipelines that are watched, and of those that tasks have changed."""
+
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.e2e.conftest import WATCHED_ORG, WATCHED_PIPELINES
+
+POLL_INTERVAL_SECONDS = 2
+DIES, STAYS, CHANGED = WATCHED_PIPELINES
+DAGS = ("e2e_left_running_0", "e2e_left_running_1")
+
+
+def looks(stack):
+    return stack.enos.requests_for("list", org_id=WATCHED_ORG)
+
+
+def wait_for_looks(stack, count):
+    """Wait until the watchers have listed the pipelines so many times more."""
+    stack.enos.wait_for_request(
+        "list", org_id=WATCHED_ORG, count=len(looks(stack)) + count, timeout=90
+    )
+
+
+def wait_for_runs(stack, dag_id, count):
+    stack.airflow.wait_until(lambda: len(stack.runs_of(dag_id)) >= count, f"{count} runs")
+    run = stack.runs_of(dag_id)[-1]
+    assert stack.state(run) == "success"
+    return stack.result(run)
+
+
+@pytest.fixture
+def watched(stack):
+    """Two pipelines that the watchers have seen running."""
+    for pipeline_id in (DIES, STAYS):
+        stack.enos.set_status(pipeline_id, "RUNNING")
+    wait_for_looks(stack, 3)
+    return {dag_id: len(stack.runs_of(dag_id)) for dag_id in DAGS}
+
+
+def events_of(stack, pipeline_id, org_id):
+    """The events of a pipeline's asset, oldest first; it must be the only one of the pipeline."""
+    found = stack.airflow.api("GET", f"/assets?uri_pattern={pipeline_id}&only_active=false")[
+        "assets"
+    ]
+    if not found:
+        return []
+    (asset,) = found
+    assert asset["uri"] == f"enos://{urlsplit(stack.enos.url).netloc}/{org_id}/{pipeline_id}"
+    path = f"/assets/events?asset_id={asset['id']}&order_by=timestamp"
+    return stack.airflow.api("GET", path)["asset_events"]
+
+
+def change(before, after):
+    return {
+        "pipeline_id": DIES,
+        "org_id": WATCHED_ORG,
+        "previous_status": before,
+        "status": after,
+    }
+
+
+def test_pipeline_that_dies_starts_a_run_once(stack, watched):
+    stack.enos.set_status(DIES, "RUN_ERROR")
+    wait_for_looks(stack, 2)  # two intervals
+
+    (told,) = wait_for_runs(stack, DAGS[0], watched[DAGS[0]] + 1)
+    assert told.pop("seen_at")
+    assert told == change("RUNNING", "RUN_ERROR")
+    wait_for_looks(stack, 3)
+    assert [len(stack.runs_of(dag_id)) - watched[dag_id] for dag_id in DAGS] == [1, 0]
+
+
+def test_all_watchers_of_an_organization_share_one_listing(stack, watched):
+    wait_for_looks(stack, 3)
+    last = looks(stack)[-5:]
+
+    assert last[-1].time - last[0].time >= 4 * POLL_INTERVAL_SECONDS * 0.9
+
+
+def test_no_event_is_lost_or_doubled_when_the_triggerer_dies(stack, watched):
+    """It dies twice: before it could see the pipeline die, and after it has told of it."""
+    stack.airflow.kill("triggerer")
+    stack.enos.set_status(DIES, "STOPPED")
+    stack.airflow.start_component("triggerer")
+
+    (told,) = wait_for_runs(stack, DAGS[0], watched[DAGS[0]] + 1)
+    assert told["status"] == "STOPPED"
+
+    wait_for_looks(stack, 2)
+    stack.airflow.kill("triggerer")
+    stack.airflow.start_component("triggerer")
+    wait_for_looks(stack, 3)
+    assert [len(stack.runs_of(dag_id)) - watched[dag_id] for dag_id in DAGS] == [1, 0]
+
+
+@pytest.mark.parametrize("way", ["sync", "deferrable", "from_trigger"])
+def test_what_tasks_have_changed_is_told(stack, way):
+    """A start, the same again, which changes nothing, and a stop."""
+    first = stack.run(f"e2e_start_{way}")
+    ids = {"org_id": first.org_id, "pipeline_id": first.pipeline_id}
+    assert stack.state(first) == "success"
+    assert stack.state(stack.run(f"e2e_start_{way}", **ids)) == "success"
+    stop = stack.run(f"e2e_stop_{'sync' if way == 'sync' else 'deferrable'}", **ids)
+    assert stack.state(stop) == "success"
+
+    started, stopped = events_of(stack, first.pipeline_id, first.org_id)
+    assert (started["source_run_id"], started["source_task_id"]) == (first.run_id, "start")
+    assert started["extra"] == stack.result(first)
+    assert stopped["extra"] == stack.result(stop)
+    assert [event["extra"]["outcome"] for event in (started, stopped)] == ["started", "stopped"]
+
+
+def test_dag_that_waits_for_a_pipelines_asset_runs_when_a_task_has_changed_it(stack):
+    """Whatever name the DAG has given to the asset."""
+    run = stack.run("e2e_start_sync", org_id=WATCHED_ORG, pipeline_id=CHANGED)
+
+    assert wait_for_runs(stack, "e2e_after_change", 1) == ["started"]
+    (event,) = events_of(stack, CHANGED, WATCHED_ORG)
+    assert event["source_run_id"] == run.run_id
