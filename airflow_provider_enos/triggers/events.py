@@ -97,7 +97,7 @@ class PipelineStatusChangeTrigger(BaseEventTrigger):
         self.enos_conn_id = enos_conn_id
         self.is_system = is_system
         self.poll_interval_seconds = seconds(
-            poll_interval_seconds, "poll_interval_seconds", least=1
+            poll_interval_seconds, "poll_interval_seconds", least=0.1
         )
         self._status: PipelineStatus | None = None
         #: The listing that has shown it first, and what is in the state store.
