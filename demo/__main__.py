@@ -21,6 +21,9 @@ DEMO_DAG = "start_one_pipeline"
 #: As many as the example DAGs name, and some to play with.
 PIPELINES = 14
 
+#: Of the example maintenance_window.
+OTHER_ORG, OTHER_PIPELINES = "o16017683199242", 3
+
 _begun = time.monotonic()
 
 
@@ -50,6 +53,7 @@ def main() -> int:
 def _run(folder: Path, *, stay: bool) -> int:
     say("starting the EnOS emulator")
     with Emulator(pipelines=PIPELINES, start_seconds=3.0) as enos:
+        enos.add_organization(OTHER_ORG, pipelines=OTHER_PIPELINES)
         say(f"EnOS emulator on {enos.url}: organization {enos.org_id}, {PIPELINES} pipelines")
         airflow = LocalAirflow(
             folder / "airflow", DAGS, connections={"enos_default": enos.connection}, report=say

@@ -56,11 +56,10 @@ class PipelineOperator(PipelineTask, BaseOperator):
         org_id: str | None,
         enos_conn_id: str,
         retry_policy: RetryPolicy | None = EnOSRetryPolicy(),  # noqa: B008 - it has no state
-        outlets: Any = (),
         **kwargs: Any,
     ) -> None:
-        outlets = list(outlets) if isinstance(outlets, list | tuple | set) else [outlets]
-        super().__init__(retry_policy=retry_policy, outlets=[*outlets, PIPELINES], **kwargs)
+        super().__init__(retry_policy=retry_policy, **kwargs)
+        self.add_outlets([PIPELINES])
         self.pipeline_id = pipeline_id
         self.org_id = org_id
         self.enos_conn_id = enos_conn_id

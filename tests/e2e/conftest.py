@@ -21,6 +21,9 @@ CONSOLE_URL = "https://console.example.com/{org_id}/pipelines/{pipeline_id}"
 #: In an environment variable only, of which Airflow does not know that it is to be masked.
 PLANTED_SECRET = "planted-5b7e0c2f-secret"
 
+#: Of the example maintenance_window.
+MAINTAINED_ORG = "o16017683199242"
+
 #: Of dags/events.py, which names them when it is parsed.
 WATCHED_ORG = "o-watched"
 WATCHED_PIPELINES = (
@@ -108,6 +111,14 @@ class Stack:
         runs = self.airflow.api("GET", f"/dags/{dag_id}/dagRuns?order_by=run_after")["dag_runs"]
         return [Run(dag_id, run["dag_run_id"], None, None) for run in runs]
 
+    def tasks(self, run, task_id=None):
+        """The run's task instances, or those of one mapped task."""
+        found = self.airflow.task_instances(run.dag_id, run.run_id)
+        return [one for one in found if task_id in (None, one["task_id"])]
+
+    def run_example(self, dag_id, conf=None):
+        return Run(dag_id, self.airflow.trigger(dag_id, conf), None, None)
+
     def accepted_starts(self, pipeline_id):
         return [r for r in self.enos.requests_for("start", pipeline_id) if r.effective]
 
@@ -123,7 +134,14 @@ def stack(tmp_path_factory):
     dags = folder / "dags"
     shutil.copytree(EXAMPLES, dags)
     shutil.copytree(HERE / "dags", dags, dirs_exist_ok=True)
+    replay = (dags / "replay.py").read_text()
+    (dags / "replay_on_workers.py").write_text(
+        replay.replace('"deferrable": True', '"deferrable": False').replace(
+            '"replay",', '"replay_on_workers",'
+        )
+    )
     with Emulator(pipelines=14, start_seconds=1.0) as enos:
+        enos.add_organization(MAINTAINED_ORG, pipelines=3)
         enos.add_organization(WATCHED_ORG, pipelines=len(WATCHED_PIPELINES))
         connection = enos.connection
         connection["extra"]["console_url"] = CONSOLE_URL

@@ -1,0 +1,78 @@
+"""
+Stop all pipelines of an organization for a maintenance window, and start them again afterwards.
+
+Started are those that ran before, in the order of the list below. Which these are is kept in an
+Airflow Variable until all of them run again, so that a run that is interrupted, cleared or repeated
+forgets none. A running pipeline that is not in the list fails the run before anything is stopped.
+"""
+
+from datetime import timedelta
+
+from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.sdk import DAG, Variable, task
+
+from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
+from airflow_provider_enos.operators.streaming import StartPipelineOperator, StopPipelineOperator
+
+ORG_ID = "o16017683199242"
+
+# What to start, in this order: what others read from comes first.
+PIPELINES = [
+    {"pipeline_id": "0c6c5fe7-6b77-511c-a1ca-2e5f63e181f3", "execution_mode": "standalone"},
+    {
+        "pipeline_id": "e87e00af-9a30-5cda-88be-0cbde518ef0f",
+        "execution_mode": "standalone",
+        "kafka_rate": 2000,
+    },
+    {
+        "pipeline_id": "7a12393b-63be-5a99-8582-92cf9cf2db41",
+        "execution_mode": "cluster",
+        "resource_config": {"server": 1, "yarn": {"workerCount": 1, "master": 1, "slave": 1}},
+    },
+]
+NOTE = f"enos_pipelines_before_maintenance_{ORG_ID}"
+
+with DAG(
+    "maintenance_window",
+    schedule=None,
+    max_active_runs=1,
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=5)},
+    doc_md=__doc__,
+):
+
+    @task
+    def note_what_runs():
+        noted = Variable.get(NOTE, default=[], deserialize_json=True)
+        listed = EnOSStreamingHook(org_id=ORG_ID).list_pipelines()
+        running = [one.pipeline_id for one in listed if one.status.is_running]
+        to_stop = {*noted, *running, *(p.pipeline_id for p in listed if p.status.is_in_transition)}
+        if unknown := to_stop - {one["pipeline_id"] for one in PIPELINES}:
+            raise AirflowFailException(f"running, but not in the list of this DAG: {unknown}")
+        to_start = [one for one in PIPELINES if one["pipeline_id"] in to_stop]
+        Variable.set(NOTE, [one["pipeline_id"] for one in to_start], serialize_json=True)
+        return to_start
+
+    before = note_what_runs()
+
+    stop = StopPipelineOperator.partial(
+        task_id="stop", org_id=ORG_ID, map_index_template="{{ task.pipeline_id }}"
+    ).expand_kwargs(before.map(lambda one: {"pipeline_id": one["pipeline_id"]}))
+
+    @task(trigger_rule="none_failed")
+    def maintain():
+        print("No pipeline of the organization is running.")
+
+    # One after the other, since the order matters; after a failed maintenance as well.
+    start = StartPipelineOperator.partial(
+        task_id="start",
+        org_id=ORG_ID,
+        max_active_tis_per_dagrun=1,
+        trigger_rule="all_done",
+        map_index_template="{{ task.pipeline_id }}",
+    ).expand_kwargs(before)
+
+    @task(trigger_rule="none_failed")
+    def forget():
+        Variable.delete(NOTE)
+
+    stop >> maintain() >> start >> forget()
