@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_enos.api.errors import EnOSError
 from airflow_provider_enos.api.start_settings import parse_id
 from airflow_provider_enos.hooks.kill_switch import KillSwitch
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
+
+if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
 
 class PipelineTask:
@@ -27,6 +32,23 @@ class PipelineTask:
     @cached_property
     def _kill_switch(self) -> KillSwitch:
         return KillSwitch()
+
+    #: What the task has returned, for OpenLineage.
+    _returned: Mapping[str, Any] | None = None
+
+    def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any] | None:
+        """Tell OpenLineage, where its provider is installed, which pipeline the task is about."""
+        try:
+            from airflow_provider_enos.lineage import lineage_of  # noqa: PLC0415 - optional
+
+            return lineage_of(self.hook, self.pipeline_id, self._returned)
+        except Exception as error:  # no task fails because of it
+            self.hook.log.warning("OpenLineage is told nothing of the pipeline: %s", error)
+            return None
+
+    def get_openlineage_facets_on_complete(self, _: Any) -> OperatorLineage[Any, Any] | None:
+        """Tell OpenLineage what has come of it, and which topic the pipeline reads from."""
+        return self.get_openlineage_facets_on_start()
 
     @property
     def console_url(self) -> str:

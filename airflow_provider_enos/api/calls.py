@@ -74,7 +74,8 @@ def list_pipelines(
         "ifReleased": _flag(if_released),
     }
     org_id = parse_id(org_id, "org_id")
-    request = _get("/streaming/pipelines", org_id, f"list the pipelines of {_org(org_id)}", query)
+    purpose = f"list the pipelines of {_org(org_id)}"
+    request = _get("/streaming/pipelines", org_id, purpose, query, "list_pipelines")
 
     def read(data: Any) -> PipelinePage:
         if isinstance(data, list) and not any(
@@ -101,13 +102,22 @@ def get_pipeline_details(
 
     :param if_released: The online version instead of the one that is being designed.
     """
-    request = _pipeline_get(org_id, pipeline_id, "read the details of", "", if_released=if_released)
+    request = _pipeline_get(
+        org_id,
+        pipeline_id,
+        "read the details of",
+        "",
+        "get_pipeline_details",
+        if_released=if_released,
+    )
     return Call(request, lambda data: PipelineDetails.read(_object(data, request)))
 
 
 def get_pipeline_offset_lag(org_id: str, pipeline_id: str) -> Call[OffsetLag]:
     """Offset and lag of a running pipeline."""
-    request = _pipeline_get(org_id, pipeline_id, "read the lag of", "/offset-lag")
+    request = _pipeline_get(
+        org_id, pipeline_id, "read the lag of", "/offset-lag", "get_pipeline_offset_lag"
+    )
     return Call(request, lambda data: OffsetLag.read(_object(data, request)))
 
 
@@ -169,6 +179,7 @@ def reset_pipeline_offset(org_id: str, pipeline_id: str) -> Call[None]:
             f"{SERVICE}/streaming/pipeline/{pipeline_id}/offset",
             f"reset the offset of pipeline {pipeline_id} of {_org(org_id)}",
             query=(("orgId", org_id),),
+            operation="reset_pipeline_offset",
         ),
         _nothing,
     )
@@ -232,6 +243,7 @@ def _token_call(action: str, settings: EnOSSettings, timestamp_ms: int, **more: 
         headers={"Content-Type": CONTENT_TYPE},
         signed=False,
         repeatable=True,
+        operation=f"{action}_token",
     )
 
     def read(data: Any) -> Token:
@@ -268,21 +280,30 @@ def _request(
         query=(("action", action), ("orgId", org_id)),
         body=b"" if body is None else json_body(body),
         headers={} if body is None else {"Content-Type": CONTENT_TYPE},
+        operation=f"{action}_pipeline",
     )
 
 
-def _get(path: str, org_id: str, purpose: str, query: Mapping[str, str]) -> Request:
+def _get(path: str, org_id: str, purpose: str, query: Mapping[str, str], operation: str) -> Request:
     pairs = (("orgId", org_id), *query.items())
-    return Request("GET", SERVICE + path, purpose, query=pairs, repeatable=True)
+    path = SERVICE + path
+    return Request("GET", path, purpose, query=pairs, repeatable=True, operation=operation)
 
 
 def _pipeline_get(
-    org_id: str, pipeline_id: str, verb: str, suffix: str, *, if_released: bool | None = None
+    org_id: str,
+    pipeline_id: str,
+    verb: str,
+    suffix: str,
+    operation: str,
+    *,
+    if_released: bool | None = None,
 ) -> Request:
     org_id, pipeline_id = parse_id(org_id, "org_id"), parse_id(pipeline_id, "pipeline_id")
     query = {} if if_released is None else {"ifReleased": _flag(if_released)}
     purpose = f"{verb} pipeline {pipeline_id} of {_org(org_id)}"
-    return _get(f"/streaming/pipeline/{pipeline_id}{suffix}", org_id, purpose, query)
+    path = f"/streaming/pipeline/{pipeline_id}{suffix}"
+    return _get(path, org_id, purpose, query, operation)
 
 
 def _stage_state(
@@ -317,6 +338,7 @@ def _stage_state(
         body=json_body(body),
         headers={"Content-Type": CONTENT_TYPE},
         repeatable=action == "get",
+        operation=f"{action}_stage_state",
     )
 
 

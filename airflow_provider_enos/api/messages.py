@@ -45,6 +45,7 @@ class Request:
     :param purpose: What it does, for logs and errors: ``start pipeline p-1 of organization o1``.
     :param repeatable: Whether sending it twice does no harm.
     :param signed: Whether the gateway wants it signed (all but the token service's).
+    :param operation: The call's name, for metrics: ``start_pipeline``.
     """
 
     method: str
@@ -55,6 +56,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     repeatable: bool = False
     signed: bool = True
+    operation: str = "other"
 
     @property
     def target(self) -> str:

@@ -23,6 +23,7 @@ from airflow_provider_enos.api.errors import (
 from airflow_provider_enos.api.messages import Answer, Request, require_size
 from airflow_provider_enos.api.settings import EnOSSettings
 from airflow_provider_enos.hooks.network import CLOSED, USER_AGENT, Network
+from airflow_provider_enos.telemetry import observed
 
 _CHUNK_BYTES = 65_536
 
@@ -80,6 +81,12 @@ class AiohttpIO:
         :raises EnOSUnreachableError: it never arrived.
         :raises EnOSNoAnswerError: it may have arrived.
         """
+        with observed(request) as span:
+            answer = await self._send(request)
+            span.set_attribute("http.response.status_code", answer.status)
+        return answer
+
+    async def _send(self, request: Request) -> Answer:
         try:
             async with self._session.request(
                 request.method,

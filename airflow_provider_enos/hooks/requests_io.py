@@ -31,6 +31,7 @@ from airflow_provider_enos.api.messages import Answer, Request, require_size
 from airflow_provider_enos.api.settings import EnOSSettings
 from airflow_provider_enos.hooks.kill_switch import KillSwitch
 from airflow_provider_enos.hooks.network import CLOSED, USER_AGENT, Network
+from airflow_provider_enos.telemetry import observed
 
 _CHUNK_BYTES = 65_536
 
@@ -71,6 +72,12 @@ class RequestsIO:
         :raises TaskKilledError: the task was killed before it was sent.
         """
         self._kill_switch.check()
+        with observed(request) as span:
+            answer = self._send(request)
+            span.set_attribute("http.response.status_code", answer.status)
+        return answer
+
+    def _send(self, request: Request) -> Answer:
         network = self._network
         deadline = time.monotonic() + network.total_timeout_seconds
         try:

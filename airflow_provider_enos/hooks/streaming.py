@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -163,7 +164,8 @@ class EnOSStreamingHook(BaseHook):
 
     def run(self, flow: transport.Flow[T]) -> T:
         """Carry out a flow, blocking."""
-        return transport.run(self._signed(flow), self._io)
+        with self._span(flow):
+            return transport.run(self._signed(flow), self._io)
 
     async def run_async(self, flow: transport.Flow[T]) -> T:
         """Carry out a flow on the running event loop; needs :meth:`load` first."""
@@ -172,7 +174,8 @@ class EnOSStreamingHook(BaseHook):
             importlib.import_module, "airflow_provider_enos.hooks.aiohttp_io"
         )
         async with module.AiohttpIO(self.settings, self.log.info) as io:
-            return await transport.run_async(self._signed(flow), io)
+            with self._span(flow):
+                return await transport.run_async(self._signed(flow), io)
 
     # ------------------------------------------------------------------ reading
 
@@ -341,6 +344,11 @@ class EnOSStreamingHook(BaseHook):
 
     def _ask(self, call: Call[T]) -> T:
         return self.run(flows.ask(call))
+
+    def _span(self, flow: transport.Flow[Any]) -> AbstractContextManager[Any]:
+        from airflow_provider_enos.telemetry import wait_span  # noqa: PLC0415 - parse cost
+
+        return wait_span(flow, self._org_id or self.settings.org_id)
 
     def _signed(self, flow: transport.Flow[T]) -> transport.Flow[T]:
         flow = shared(flow, self._results or results_for(self.settings))

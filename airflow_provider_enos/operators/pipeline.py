@@ -23,6 +23,7 @@ from airflow_provider_enos.links import PipelineConsoleLink
 from airflow_provider_enos.memory import TryMemory
 from airflow_provider_enos.pipeline_task import PipelineTask
 from airflow_provider_enos.retries import EnOSRetryPolicy
+from airflow_provider_enos.telemetry import count_task
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, RetryPolicy
@@ -110,11 +111,24 @@ class PipelineOperator(PipelineTask, BaseOperator):
 
     def _fail(self, context: Context, error: EnOSError, *, may_have_worked: bool) -> NoReturn:
         """Fail the task, in either mode: for good if another try could not change anything."""
+        count_task(self.verb, "failed", self.org_id)
         if not may_have_worked:
             TryMemory(context, self.verb).forget()
         if not error.retryable:
             raise AirflowFailException(str(error)) from error
         raise error
+
+    def _tell(self, context: Context, result: dict[str, Any], *, is_news: bool) -> None:
+        """
+        Tell Airflow's metrics and lineage what has come of it, and those who wait for its asset.
+
+        :param is_news: The pipeline was changed.
+        """
+        self._returned = result
+        org_id, waited = result["org_id"], result["waited_seconds"]
+        count_task(self.verb, result["outcome"], org_id, waited_seconds=waited)
+        if is_news:
+            self._emit(context, result)
 
     def _emit(self, context: Context, result: Mapping[str, Any]) -> None:
         """Tell by an event of the pipeline's asset what was done; trouble with it fails no task."""

@@ -33,6 +33,7 @@ from airflow_provider_enos.arguments import choice, is_lazy, seconds
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
 from airflow_provider_enos.memory import TryMemory
 from airflow_provider_enos.operators.pipeline import DEFERRAL_SLACK, PipelineOperator
+from airflow_provider_enos.telemetry import count_conflicts
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -265,8 +266,8 @@ class StartPipelineOperator(PipelineOperator):
             result.conflicts,
         )
         payload = result.to_payload()
-        if result.outcome is not Outcome.ALREADY_RUNNING:
-            self._emit(context, payload)
+        count_conflicts(result.conflicts, result.org_id)
+        self._tell(context, payload, is_news=result.outcome is not Outcome.ALREADY_RUNNING)
         return payload
 
     def _settle(self) -> None:

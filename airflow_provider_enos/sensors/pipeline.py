@@ -117,7 +117,8 @@ class PipelineSensor(PipelineTask, BaseSensorOperator):
         else:
             if is_met:
                 ids = {"pipeline_id": self.pipeline_id, "org_id": self.hook.org_id}
-                return PokeReturnValue(is_done=True, xcom_value=ids | self._result(seen))
+                self._returned = ids | self._result(seen)
+                return PokeReturnValue(is_done=True, xcom_value=self._returned)
             self.log.info("Pipeline %s is %s.", self.pipeline_id, seen)
         if self.deferrable:
             self._defer(context)

@@ -1,8 +1,11 @@
 """One real Airflow and one emulator for all end-to-end tests."""
 
 import itertools
+import json
 import os
 import shutil
+import socket
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,12 +59,48 @@ class Run:
     org_id: str | None
 
 
+class StatsdServer:
+    """Keeps what Airflow's processes send to it."""
+
+    def __init__(self):
+        self.lines = []
+        self._arrived = threading.Condition()
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self._thread = threading.Thread(target=self._listen)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+            own.sendto(b"", ("127.0.0.1", self.port))
+        self._thread.join()
+        self._socket.close()
+
+    def wait_for(self, text):
+        """Wait until a line with this text has come."""
+        with self._arrived:
+            came = self._arrived.wait_for(lambda: any(text in line for line in self.lines), 30)
+        assert came, f"no {text} among {len(self.lines)} lines"
+
+    def _listen(self):
+        while packet := self._socket.recv(65536):
+            with self._arrived:
+                self.lines += packet.decode().splitlines()
+                self._arrived.notify_all()
+
+
 class Stack:
     """Airflow and EnOS, and the few things that the tests do with both."""
 
-    def __init__(self, airflow, enos):
+    def __init__(self, airflow, enos, statsd, lineage):
         self.airflow = airflow
         self.enos = enos
+        self.statsd = statsd
+        self.lineage = lineage
         self._numbers = itertools.count(1)
 
     def new_organization(self, **quota):
@@ -128,6 +167,20 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: "e2e/test_secrets" in item.nodeid)
 
 
+def _observers(statsd, lineage):
+    """The settings that let Airflow tell its metrics and lineage."""
+    to_file = {"type": "file", "log_file_path": str(lineage), "append": True}
+    return {
+        "AIRFLOW__METRICS__STATSD_ON": "True",
+        "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
+        "AIRFLOW__METRICS__STATSD_PORT": str(statsd.port),
+        "AIRFLOW__METRICS__STATSD_PREFIX": "airflow",
+        "AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED": "True",
+        "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(to_file),
+        "AIRFLOW__OPENLINEAGE__SELECTIVE_ENABLE": "True",
+    }
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory):
     folder = tmp_path_factory.mktemp("e2e")
@@ -140,7 +193,8 @@ def stack(tmp_path_factory):
             '"replay",', '"replay_on_workers",'
         )
     )
-    with Emulator(pipelines=14, start_seconds=1.0) as enos:
+    lineage = folder / "lineage.jsonl"
+    with Emulator(pipelines=14, start_seconds=1.0) as enos, StatsdServer() as statsd:
         enos.add_organization(MAINTAINED_ORG, pipelines=3)
         enos.add_organization(WATCHED_ORG, pipelines=len(WATCHED_PIPELINES))
         connection = enos.connection
@@ -150,10 +204,13 @@ def stack(tmp_path_factory):
             "enos_wrong_key": connection | {"password": "wrong"},
         }
         with LocalAirflow(
-            folder / "airflow", dags, connections=connections, environment=ENVIRONMENT
+            folder / "airflow",
+            dags,
+            connections=connections,
+            environment=ENVIRONMENT | _observers(statsd, lineage),
         ) as airflow:
             airflow.wait_for_dags({p.stem for p in EXAMPLES.glob("*.py")} | {"e2e_start_sync"})
-            yield Stack(airflow, enos)
+            yield Stack(airflow, enos, statsd, lineage)
 
 
 #: Nothing but the pages under test; root needs the first one.

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[2] / "airflow_provider_enos"
 OURS = "airflow_provider_enos"
 
 #: What operators and sensors share.
-EDGE = {"links", "memory", "retries", "arguments", "pipeline_task"}
+EDGE = {"links", "memory", "retries", "arguments", "pipeline_task", "telemetry"}
 
 #: Module or folder -> what of this package it may import.
 MAY_IMPORT = {
@@ -20,9 +20,11 @@ MAY_IMPORT = {
     "retries": {"api"},
     "links": set(),
     "assets": {"api"},
-    "hooks": {"api", "hooks"},
+    "telemetry": {"api"},
+    "hooks": {"api", "hooks", "telemetry"},
     "triggers": {"api", "arguments", "hooks", "links", "triggers"},
-    "pipeline_task": {"api", "hooks"},
+    "lineage": {"api", "hooks"},
+    "pipeline_task": {"api", "hooks", "lineage"},
     "operators": {"api", "hooks", *EDGE, "assets", "operators", "triggers"},
     "sensors": {"api", "hooks", *EDGE, "sensors", "triggers"},
     "plugins": {"api", "hooks", "links", "plugins"},

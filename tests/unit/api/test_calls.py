@@ -431,3 +431,28 @@ def test_secret_key_is_in_no_request(settings):
 
 def test_token_that_is_refreshed_is_not_shown(settings):
     assert "T0ken" not in repr(calls.refresh_token(settings, 1, "T0ken").request)
+
+
+@pytest.mark.parametrize(
+    ("call", "operation"),
+    [
+        (calls.list_pipelines("o1"), "list_pipelines"),
+        (calls.get_pipeline_details("o1", "p-1"), "get_pipeline_details"),
+        (calls.get_pipeline_offset_lag("o1", "p-1"), "get_pipeline_offset_lag"),
+        (calls.start_pipeline("o1", START), "start_pipeline"),
+        (calls.stop_pipeline("o1", "p-1"), "stop_pipeline"),
+        (calls.pause_pipeline("o1", "p-1"), "pause_pipeline"),
+        (calls.release_pipeline("o1", "p-1"), "release_pipeline"),
+        (calls.save_pipeline("o1", "p-1", {}), "save_pipeline"),
+        (calls.reset_pipeline_offset("o1", "p-1"), "reset_pipeline_offset"),
+        (calls.get_stage_state("o1", "p-1", **STAGE), "get_stage_state"),
+        (calls.delete_stage_state("o1", "p-1", **STAGE), "delete_stage_state"),
+    ],
+)
+def test_metrics_call_each_call_by_its_name(call, operation):
+    assert call.request.operation == operation
+
+
+def test_metrics_call_the_token_calls_by_their_names(settings):
+    assert calls.get_token(settings, 1).request.operation == "get_token"
+    assert calls.refresh_token(settings, 1, "t").request.operation == "refresh_token"
