@@ -27,6 +27,9 @@ from airflow_provider_enos.api.messages import Call
 from airflow_provider_enos.api.pipeline import PipelineStatus
 from airflow_provider_enos.api.transport import Flow, Log, Now, Sleep
 
+#: Of a pipeline that is not among the released ones: EnOS shows no status of it.
+UNRELEASED = PipelineStatus("UNRELEASED")
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -39,6 +42,7 @@ class Change:
     :param target: The status it leads to; ``None``: it changes none.
     :param sources: The statuses that allow it.
     :param looks_first: EnOS has no code for a wrong status: look before the request.
+    :param repeatable: Done twice it does no harm, and no status tells whether it was done.
     :param keeps_status: EnOS does not document that a pipeline in one of ``sources`` comes to
         ``target`` as well: it may also stay.
     """
@@ -68,9 +72,8 @@ RELEASE = Change(
     "released",
     "not_stopped",
     "PUBLISHED",
-    ("PAUSED", "STOPPED"),
+    ("PAUSED", "STOPPED", UNRELEASED),
     calls.release_pipeline,
-    repeatable=True,
     keeps_status=True,
 )
 RESET = Change(
@@ -267,7 +270,7 @@ def _until_accepted(
             is_lost = error.ambiguous and not change.repeatable
             if not (is_lost or isinstance(error, PipelineStateError | KafkaRateUnknownError)):
                 raise
-            status = yield from _status_after(error, org_id, pipeline_id, patience)
+            status = yield from _status_after(change, error, org_id, pipeline_id, patience)
             now = yield Now()
             is_stale = now < terms.started_at + looks.LIST_LAG_SECONDS and not status.is_running
             if _is_verdict(change, status, error) and not is_stale:
@@ -278,7 +281,7 @@ def _until_accepted(
                 refused_since = now if refused_since is None else refused_since
                 deadline = min(deadline, refused_since + looks.LIST_LAG_SECONDS)
             if now >= deadline:
-                if not (is_stale or status.is_in_transition):
+                if status in change.sources or not (is_stale or status.is_in_transition):
                     raise
                 raise StatusTimeoutError(
                     f"pipeline {pipeline_id} of organization {org_id} is still {status}: EnOS does "
@@ -302,11 +305,13 @@ def _noted(call: Call[None], progress: ChangeProgress) -> Flow[None]:
 
 
 def _status_after(
-    error: EnOSError, org_id: str, pipeline_id: str, patience: flows.Patience
+    change: Change, error: EnOSError, org_id: str, pipeline_id: str, patience: flows.Patience
 ) -> Flow[PipelineStatus]:
     try:
         return (yield from looks.find_pipeline(org_id, pipeline_id, patience)).status
     except PipelineNotFoundError:
+        if UNRELEASED in change.sources and error.ambiguous:
+            return UNRELEASED
         raise error from None  # it was never released: no status to read
 
 

@@ -326,12 +326,29 @@ CASES |= {
     (ReleasePipelineOperator, "was never released, lost answer"): Case(
         ReleasePipelineOperator,
         never_released(f.LoseAnswer(on="release")),
+        result=("released", "PUBLISHED", 1),
+    ),
+    (ReleasePipelineOperator, "was never released, lost request"): Case(
+        ReleasePipelineOperator,
+        never_released(f.DropRequest(on="release")),
         result=("released", "PUBLISHED", 2),
+    ),
+    (ReleasePipelineOperator, "was never released, all answers lost"): Case(
+        ReleasePipelineOperator,
+        never_released(f.LoseAnswer(on="release", times=None)),
+        result=("released", "PUBLISHED", 1),
+    ),
+    (ReleasePipelineOperator, "was never released, all requests lost"): Case(
+        ReleasePipelineOperator,
+        never_released(f.DropRequest(on="release", times=None)),
+        {"release_timeout": 1},
+        error=errors.EnOSNoAnswerError,
+        effective=0,
     ),
     (ReleasePipelineOperator, "lost answer"): Case(
         ReleasePipelineOperator,
         trouble("PAUSED", f.LoseAnswer(on="release")),
-        result=("released", "PUBLISHED", 2),
+        result=("released", "PUBLISHED", 1),
     ),
     (ReleasePipelineOperator, "keeps its status"): Case(
         ReleasePipelineOperator,

@@ -1,9 +1,10 @@
 """
 The fault matrix: every trouble, at each call that a task makes, once and for good, in both modes.
 
-A green task means a pipeline that runs because of exactly one effective start, a red one says why;
-that is checked for each cell. What each cell ends with is in ``matrix.md`` beside this file, for
-people to read: a difference fails the test, and ``ENOS_WRITE_MATRIX=1`` writes it anew.
+A green task means a pipeline that was started or changed by exactly one effective request, a red
+one says why; that is checked for each cell. What each cell ends with is in ``matrix.md`` beside
+this file, for people to read: a difference fails the test, and ``ENOS_WRITE_MATRIX=1`` writes it
+anew.
 """
 
 import os
@@ -19,7 +20,12 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_enos.api import errors
-from airflow_provider_enos.operators.streaming import StartPipelineOperator
+from airflow_provider_enos.operators.streaming import (
+    ReleasePipelineOperator,
+    ResetPipelineOffsetOperator,
+    StartPipelineOperator,
+    StopPipelineOperator,
+)
 from airflow_provider_enos.sensors.streaming import PipelineStatusSensor
 from tests.contract.troubles import troubles
 
@@ -58,24 +64,92 @@ def sensor(stage, *, seconds, **more):
     )
 
 
+def change(operator, timeout):
+    """Say how to make an operator that changes a pipeline."""
+
+    def build(stage, *, seconds, **more):
+        return operator(
+            task_id="change",
+            pipeline_id=stage.pipeline_id,
+            enos_conn_id=stage.conn_id,
+            poll_interval_seconds=0.1,
+            **{timeout: seconds},
+            **more,
+        )
+
+    return build
+
+
 @dataclass(frozen=True)
-class Place:
-    """A call of a task."""
+class Kind:
+    """
+    A task.
+
+    :param before: The pipeline's status when it begins.
+    :param good: The outcome, or the status of a sensor, when nothing is in the way.
+    :param settled: The outcome when the answer to its request was lost.
+    :param after: The pipeline's status then.
+    :param does: What it asks EnOS to do.
+    """
 
     build: Callable[..., Any]
-    operation: str
+    before: str
+    good: str
+    settled: str
+    after: str
+    does: str | None = None
 
 
-TOKEN, START, LOOK = "start: its token", "start: the start", "start: the look for RUNNING"
-SENSOR_TOKEN, SENSOR_LOOK = "sensor: its token", "sensor: the look"
+KINDS = {
+    "start": Kind(start, "PUBLISHED", "started", "adopted", "RUNNING", "start"),
+    "sensor": Kind(sensor, "RUNNING", "RUNNING", "RUNNING", "RUNNING"),
+    "stop": Kind(
+        change(StopPipelineOperator, "stop_timeout"),
+        "RUNNING",
+        "stopped",
+        "stopped",
+        "STOPPED",
+        "stop",
+    ),
+    "release": Kind(
+        change(ReleasePipelineOperator, "release_timeout"),
+        "STOPPED",
+        "released",
+        "released",
+        "PUBLISHED",
+        "release",
+    ),
+    "reset": Kind(
+        change(ResetPipelineOffsetOperator, "reset_timeout"),
+        "STOPPED",
+        "reset",
+        "reset",
+        "STOPPED",
+        "reset_offset",
+    ),
+}
+
+TOKEN, SENSOR_TOKEN = "start: its token", "sensor: its token"
+LOOK, SENSOR_LOOK = "start: the look for RUNNING", "sensor: the look"
+START, STOP, STOP_LOOK = "start: the start", "stop: the stop", "stop: the look for STOPPED"
+RELEASE, RESET, RESET_LOOK = "release: the release", "reset: the reset", "reset: the look"
 PLACES = {
-    TOKEN: Place(start, "token_get"),
-    START: Place(start, "start"),
-    LOOK: Place(start, "list"),
-    SENSOR_TOKEN: Place(sensor, "token_get"),
-    SENSOR_LOOK: Place(sensor, "list"),
+    TOKEN: "token_get",
+    START: "start",
+    LOOK: "list",
+    SENSOR_TOKEN: "token_get",
+    SENSOR_LOOK: "list",
+    STOP: "stop",
+    STOP_LOOK: "list",
+    RELEASE: "release",
+    RESET_LOOK: "list",
+    RESET: "reset_offset",
 }
 ONCE, FOR_GOOD = "once", "for good"
+
+
+def kind_of(place):
+    return KINDS[place.split(":")[0]]
 
 
 def at(place, trouble, how_long):
@@ -83,26 +157,25 @@ def at(place, trouble, how_long):
 
     def arrange(stage):
         stage.connect(extra={"request_timeout_seconds": trouble.timeout})
-        if place.build is sensor:
-            stage.enos.set_status(stage.pipeline_id, "RUNNING")
-        stage.enos.faults.append(trouble.on(place.operation, 1 if how_long is ONCE else None))
+        stage.enos.set_status(stage.pipeline_id, kind_of(place).before)
+        stage.enos.faults.append(trouble.on(PLACES[place], 1 if how_long is ONCE else None))
 
     return arrange
 
 
-def verdict(place_name, trouble, how_long):
+def verdict(place, trouble, how_long):
     """Say how a task must end: an outcome, or a class of error."""
+    kind = kind_of(place)
     passes = trouble.heals and how_long is ONCE
     error = trouble.error or errors.AuthenticationError
-    if place_name in (TOKEN, SENSOR_TOKEN):
+    if PLACES[place] == "token_get":
         passes = passes and trouble.error is not None  # no other token helps a token
         error = errors.NoTokenError if trouble.may_be_done else error
-    if place_name == START and trouble.is_done:
-        return "adopted"
-    if place_name == LOOK and error is errors.PipelineNotFoundError:
+    if PLACES[place] == kind.does and place != RESET and trouble.is_done:
+        return kind.settled  # by reading the status, which tells nothing of a reset
+    if place in (LOOK, STOP_LOOK) and error is errors.PipelineNotFoundError:
         passes = how_long is ONCE  # accepted a moment ago: it cannot be missing
-    good = "started" if PLACES[place_name].build is start else "RUNNING"
-    return good if passes else error
+    return kind.good if passes else error
 
 
 # What meets all calls of a task
@@ -164,22 +237,19 @@ NETWORK = {
 
 ALL_CALLS = "start: all calls"
 
-#: (place, trouble, how long) -> (what to build, how to arrange the trouble, verdict)
+#: (place, trouble, how long) -> (how to arrange the trouble, verdict)
 CELLS = {
-    (place_name, name, how_long): (
-        place.build,
-        at(place, trouble, how_long),
-        verdict(place_name, trouble, how_long),
-    )
-    for place_name, place in PLACES.items()
+    (place, name, how_long): (at(place, trouble, how_long), verdict(place, trouble, how_long))
+    for place, operation in PLACES.items()
     for name, trouble in TROUBLES.items()
     for how_long in (ONCE, FOR_GOOD)
-    if (name, place.operation) != ("token revoked", "token_get")
-} | {(ALL_CALLS, *key): (start, *rest) for key, rest in NETWORK.items()}
+    if (name, operation) != ("token revoked", "token_get")
+} | {(ALL_CALLS, *key): rest for key, rest in NETWORK.items()}
 
 
 def task(cell, mode):
-    build, arrange, _ = CELLS[cell]
+    arrange, _ = CELLS[cell]
+    build = kind_of(cell[0]).build
     seconds = PATIENT if cell[2] is ONCE else SHORT
 
     def carry_out(stage):
@@ -192,8 +262,14 @@ def task(cell, mode):
 TASKS = {(*cell, mode): task(cell, mode) for cell in CELLS for mode in MODES}
 
 
-def effective_starts(stage):
-    return stage.enos.pipeline(stage.pipeline_id).starts_accepted
+def effective(stage, kind):
+    """How often EnOS has done what the task asked for."""
+    if kind.does == "start":
+        return stage.enos.pipeline(stage.pipeline_id).starts_accepted
+    requests = stage.enos.requests_for(kind.does, stage.pipeline_id) if kind.does else []
+    logged = [request.effective for request in requests].count(True)
+    # A request is logged when its answer leaves, and a slow one may not have left yet.
+    return max(logged, stage.enos.status_of(stage.pipeline_id) == kind.after != kind.before)
 
 
 def error_of_ours(stage):
@@ -203,15 +279,16 @@ def error_of_ours(stage):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("cell", CELLS, ids=", ".join)
-def test_green_is_one_effective_start_and_red_says_why(ends, cell, mode):
-    stage, (build, _, wanted) = ends[(*cell, mode)], CELLS[cell]
+def test_green_is_one_effective_request_and_red_says_why(ends, cell, mode):
+    stage, (_, wanted), kind = ends[(*cell, mode)], CELLS[cell], kind_of(cell[0])
 
-    assert effective_starts(stage) <= 1
+    done = effective(stage, kind)
+    assert done <= 1 or cell[0] == RESET  # which does no harm
     if isinstance(wanted, str):
         assert stage.error is None
-        assert stage.result["outcome" if build is start else "status"] == wanted
-        assert effective_starts(stage) == (build is start)
-        assert stage.enos.status_of(stage.pipeline_id) == "RUNNING"
+        assert stage.result["outcome" if kind.does else "status"] == wanted
+        assert bool(done) is bool(kind.does)
+        assert stage.enos.status_of(stage.pipeline_id) == kind.after
         return
     assert stage.result is None
     ours, text = error_of_ours(stage), str(stage.error)
@@ -221,8 +298,9 @@ def test_green_is_one_effective_start_and_red_says_why(ends, cell, mode):
     assert f"organization {'o-of-others' if 'wrong organization' in cell else stage.org_id}" in text
     assert text.isprintable()
     assert stage.enos.secret_key not in text
-    # Whoever reads of a pipeline that was started must not believe that it was not.
-    assert effective_starts(stage) == ("whose start EnOS has accepted" in text)
+    # Whoever reads of a pipeline that was changed must not believe that it was not.
+    if cell[0] != RESET:
+        assert bool(done) is (f"whose {kind.does} EnOS has accepted" in text)
 
 
 #: What is different each time, or on each system.
