@@ -12,6 +12,7 @@ from tests.e2e.conftest import MAINTAINED_ORG
 
 JOB_PIPELINE = "b88f81a5-73e6-56ad-9d5a-c60c2c7f7d35"
 REPLAY_PIPELINE = "a93ad958-2c4e-5844-9432-29fd785c61b8"
+WATCHED_PIPELINE = "19e320ef-7115-591c-9281-31774222c454"
 DAILY_PIPELINE = "2d88442e-fa36-57dc-b581-6a95957dcd42"
 
 
@@ -217,6 +218,26 @@ def test_maintenance_stops_nothing_where_it_does_not_know_how_to_start(stack, ma
 
     assert state == "failed"
     assert stack.enos.requests_for("stop") == []
+
+
+# Restart
+
+
+@pytest.mark.parametrize(("status", "starts"), [("RUN_ERROR", 1), ("PAUSED", 0)])
+def test_pipeline_that_has_failed_is_started_again_and_a_paused_one_is_not(stack, status, starts):
+    dag_id, pipeline_id = "restart_when_it_fails", WATCHED_PIPELINE
+    stack.enos.set_status(pipeline_id, "RUNNING")
+    runs, before = len(stack.runs_of(dag_id)), len(stack.accepted_starts(pipeline_id))
+    looks = len(stack.enos.requests_for("list", org_id=stack.enos.org_id))
+    stack.enos.wait_for_request("list", org_id=stack.enos.org_id, count=looks + 2, timeout=60)
+
+    stack.enos.set_status(pipeline_id, status)
+
+    stack.airflow.wait_until(lambda: len(stack.runs_of(dag_id)) > runs, "a run")
+    (run,) = stack.runs_of(dag_id)[runs:]
+    assert stack.state(run) == "success"
+    assert len(stack.accepted_starts(pipeline_id)) - before == starts
+    assert stack.enos.status_of(pipeline_id) == ("RUNNING" if starts else status)
 
 
 # Backfill
