@@ -20,8 +20,17 @@ def test_first_dag_is_on_the_first_screen():
     assert "```python" in README.read_text().splitlines()[:17]
 
 
+def test_asset_is_as_shown(blocks):
+    names = {}
+    exec(blocks[1], names)
+
+    assert names["pipeline"].uri == (
+        "enos://apim.example.com/o15517683199241/565c0114-9585-4372-86d1-50dde5ab8ce4"
+    )
+
+
 def test_dag_and_its_test_work_as_shown(blocks, tmp_path):
-    dag, test = blocks
+    dag, _, test = blocks
     dags = tmp_path / "dags"
     dags.mkdir()
     (dags / "start_one_pipeline.py").write_text(dag)
