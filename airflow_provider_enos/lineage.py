@@ -16,6 +16,9 @@ from airflow_provider_enos.api.errors import EnOSError
 from airflow_provider_enos.api.start_settings import parse_id
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
 
+#: The whole event is lost when it takes OpenLineage's provider longer than ten seconds to make it.
+TOPIC_TIMEOUT_SECONDS = 3.0
+
 
 @define
 class EnOSPipelineRunFacet(RunFacet):
@@ -68,10 +71,9 @@ def lineage_of(
 
 
 def _topic(hook: EnOSStreamingHook, pipeline_id: str) -> str | None:
+    call = calls.get_pipeline_offset_lag(hook.org_id, pipeline_id)
     try:
-        return hook.run(
-            flows.once(calls.get_pipeline_offset_lag(hook.org_id, pipeline_id))
-        ).topic_name
+        return hook.apart(TOPIC_TIMEOUT_SECONDS).run(flows.once(call)).topic_name
     except EnOSError as error:
         hook.log.info("OpenLineage is not told the topic: %s", error)
         return None

@@ -6,16 +6,16 @@ Metrics and traces, through what Airflow is configured to use.
 ``enos.requests.<operation>.failed``
     Counter: those of them without an answer.
 ``enos.requests.<operation>.duration``
-    Timer: until the answer was there.
+    Timer: until there was an answer, or none to be expected.
 ``enos.<verb>.<outcome>``
-    Counter: tasks by what came of them, e.g. ``enos.start.started``, ``enos.stop.failed``.
+    Counter: tries of tasks by what came of them, e.g. ``enos.start.started``, ``enos.stop.failed``.
 ``enos.<verb>.wait``
-    Timer: from the task's begin until it was done.
+    Timer: the ``waited_seconds`` of the tries that did not fail.
 ``enos.start.conflicts``
-    Counter: starts refused because of other starts (61121).
+    Counter: starts refused because of other starts (61121), when the try is over.
 
-All have the tag ``org_id``, where there is one. Spans: one for each request, named after its
-operation, and ``WAITS``.
+All have the tag ``org_id``, but for requests of tokens. Spans: one for each request, named after
+its operation, and around those ``WAITS``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from time import perf_counter
 from typing import Any
 
 from airflow.sdk.observability import stats
-from opentelemetry import trace
+from opentelemetry import context, trace
 
 from airflow_provider_enos.api.messages import Request
 
@@ -63,7 +63,7 @@ def observed(request: Request) -> Iterator[trace.Span]:
 
 
 def wait_span(flow: Any, org_id: str | None) -> AbstractContextManager[Any]:
-    """Trace a flow that waits; others are one request, which is traced by itself."""
+    """Trace a flow that waits for something; the requests of all flows are traced anyway."""
     name = WAITS.get(getattr(flow, "__name__", ""))
     if name is None:
         return nullcontext()
@@ -71,20 +71,31 @@ def wait_span(flow: Any, org_id: str | None) -> AbstractContextManager[Any]:
     return _tracer.start_as_current_span(name, attributes=attributes)
 
 
+@contextmanager
+def detached() -> Iterator[None]:
+    """Begin a trace of its own: what is done for many belongs to none of them."""
+    token = context.attach(context.Context())
+    try:
+        yield
+    finally:
+        context.detach(token)
+
+
 def count_task(
-    verb: str, outcome: str, org_id: str | None, *, waited_seconds: float | None = None
+    verb: str,
+    outcome: str,
+    org_id: str,
+    *,
+    waited_seconds: float | None = None,
+    conflicts: int = 0,
 ) -> None:
-    """Count a task that is done, and how long that took."""
+    """Count a try that is over, how long it took, and what was in its way."""
     tags = _tags(org_id)
     stats.incr(f"enos.{verb}.{outcome}", tags=tags)
     if waited_seconds is not None:
         stats.timing(f"enos.{verb}.wait", _seconds(waited_seconds), tags=tags)
-
-
-def count_conflicts(conflicts: int, org_id: str) -> None:
-    """Count starts that EnOS refused because of other starts."""
     if conflicts:
-        stats.incr("enos.start.conflicts", conflicts, tags=_tags(org_id))
+        stats.incr(f"enos.{verb}.conflicts", conflicts, tags=tags)
 
 
 def _tags(org_id: str | None) -> dict[str, str]:

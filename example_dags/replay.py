@@ -2,7 +2,7 @@
 Let a pipeline that has fallen far behind begin anew.
 
 Stop it and skip what is waiting in Kafka, work off what has arrived meanwhile at a higher rate, and
-go back to the normal rate. Run twice, or again from the middle, it ends in the same place.
+go back to the normal rate. Run twice, or interrupted and retried, it ends in the same place.
 """
 
 from datetime import timedelta

@@ -2,7 +2,8 @@
 React when a pipeline is not running any more: start it again if it has failed, else only tell.
 
 The watcher compares one listing of the organization's pipelines with the next, whether or not any
-task runs. A pipeline that somebody has stopped or paused is left alone.
+task runs. A pipeline that somebody has stopped or paused is left alone; one that fails again and
+again is started again and again.
 """
 
 from airflow.sdk import DAG, Asset, AssetWatcher, task
@@ -28,7 +29,10 @@ with DAG("restart_when_it_fails", schedule=[left_running], doc_md=__doc__):
 
     @task.short_circuit
     def has_failed(triggering_asset_events):
-        change = triggering_asset_events[left_running][-1].extra["payload"]
+        events = [event for events in triggering_asset_events.values() for event in events]
+        if not events:  # run by hand
+            return False
+        change = max(events, key=lambda event: event.timestamp).extra["payload"]
         print(
             f"Pipeline {change['pipeline_id']}: {change['previous_status']} -> {change['status']}"
         )

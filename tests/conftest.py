@@ -4,12 +4,35 @@ import os
 import tempfile
 from pathlib import Path
 
+from xdist.scheduler import LoadScopeScheduling
+
 _home = tempfile.TemporaryDirectory(prefix="airflow-home-")
 # Airflow would spend a second on writing a configuration file of its own.
 Path(_home.name, "airflow.cfg").touch()
 os.environ["AIRFLOW_HOME"] = _home.name
 # What was learned of an EnOS of yesterday on the same port is of no use here.
 tempfile.tempdir = os.environ["TMPDIR"] = _home.name
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with what takes longest."""
+    items.sort(key=lambda item: "e2e" not in item.path.parts)
+
+
+class ByKind(LoadScopeScheduling):
+    """
+    One process runs the end-to-end tests, which share an Airflow and mostly wait, the others the
+    rest, whole files at a time.
+    """
+
+    def _split_scope(self, nodeid):
+        file = nodeid.split("::")[0]
+        return "e2e" if "/e2e/" in file else file
+
+
+def pytest_xdist_make_scheduler(config, log):
+    config.option.loadscopereorder = False
+    return ByKind(config, log)
 
 
 def pytest_terminal_summary(terminalreporter):

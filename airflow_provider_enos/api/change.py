@@ -43,8 +43,8 @@ class Change:
     :param sources: The statuses that allow it.
     :param looks_first: EnOS has no code for a wrong status: look before the request.
     :param repeatable: Done twice it does no harm, and no status tells whether it was done.
-    :param keeps_status: EnOS does not document that a pipeline in one of ``sources`` comes to
-        ``target`` as well: it may also stay.
+    :param is_done_anyway: EnOS does not document that all pipelines come to ``target``: one that
+        stays in another documented status was changed as well.
     """
 
     verb: str
@@ -55,7 +55,7 @@ class Change:
     call: Callable[[str, str], Call[None]]
     repeatable: bool = False
     looks_first: bool = False
-    keeps_status: bool = False
+    is_done_anyway: bool = False
 
     @property
     def already(self) -> str:
@@ -74,7 +74,7 @@ RELEASE = Change(
     "PUBLISHED",
     ("PAUSED", "STOPPED", UNRELEASED),
     calls.release_pipeline,
-    keeps_status=True,
+    is_done_anyway=True,
 )
 RESET = Change(
     "reset",
@@ -336,7 +336,7 @@ def _changed_status(
                 deadline=terms.deadline,
                 limit=terms.limit,
                 poll_interval_seconds=terms.poll_interval_seconds,
-                or_stays=change.sources if change.keeps_status else (),
+                or_stays=PipelineStatus.DOCUMENTED if change.is_done_anyway else (),
             )
         )
     except EnOSError as error:

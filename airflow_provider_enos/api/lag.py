@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from airflow_provider_enos.api import flows, looks
 from airflow_provider_enos.api.errors import (
+    EnOSApiError,
     EnOSServerError,
     InvalidSettingError,
 )
@@ -156,19 +157,26 @@ def watch_lag(
 
 
 def _look(org_id: str, pipeline_id: str, max_age_seconds: float) -> Flow[LagLook]:
+    error: EnOSApiError | None = None
     try:
         shared = yield from looks.see_lag(org_id, pipeline_id, max_age_seconds=max_age_seconds)
-    except EnOSServerError:
-        # What EnOS says of a pipeline that does not run is not documented: perhaps just this.
-        look = yield from looks.find_pipeline(org_id, pipeline_id, flows.AT_ONCE)
-        if look.status.is_running:
+    except EnOSApiError as refusal:
+        if type(refusal) not in (EnOSApiError, EnOSServerError):
             raise
+        error = refusal
+    else:
+        newest, topic_name = shared.value.newest, shared.value.topic_name
+        if newest is not None:
+            ms = newest.timestamp_ms
+            measured_at = None if ms is None else ms / 1000
+            return LagLook(shared.begun_at, newest.lag, measured_at, topic_name)
+    # What EnOS says of a pipeline that does not run is not documented: perhaps just this.
+    look = yield from looks.find_pipeline(org_id, pipeline_id, flows.AT_ONCE)
+    if not look.status.is_running:
         return LagLook(look.begun_at, status=look.status)
-    newest, topic_name = shared.value.newest, shared.value.topic_name
-    if newest is None:
-        return LagLook(shared.begun_at, topic_name=topic_name)
-    measured_at = None if newest.timestamp_ms is None else newest.timestamp_ms / 1000
-    return LagLook(shared.begun_at, newest.lag, measured_at, topic_name)
+    if error is not None:
+        raise error
+    return LagLook(look.begun_at)
 
 
 def _whole(value: object, name: str, least: int) -> int:

@@ -27,6 +27,9 @@ class PipelineStatus(str):
 
     __slots__ = ()
 
+    #: Ours, where EnOS lists a pipeline without a status.
+    UNKNOWN: ClassVar[str] = "UNKNOWN"
+
     DOCUMENTED: ClassVar[frozenset[str]] = frozenset({"PUBLISHED", "RUNNING", "PAUSED", "STOPPED"})
 
     def __new__(cls, text: object) -> Self:
@@ -71,7 +74,9 @@ class Pipeline:
         return cls(
             pipeline_id=str(row.get("pipelineId", "")),
             # It is logged and stored: what no status is like is cut and escaped.
-            status=PipelineStatus(excerpt(str(row.get("status") or "UNKNOWN").strip(), 100)),
+            status=PipelineStatus(
+                excerpt(str(row.get("status") or PipelineStatus.UNKNOWN).strip(), 100)
+            ),
             name=_as_text(row.get("pipelineName", row.get("name"))),
             org_id=_as_text(row.get("orgId")),
             version=_as_text(row.get("version")),

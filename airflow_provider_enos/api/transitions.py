@@ -35,7 +35,7 @@ class TransitionRule:
                 raise InvalidSettingError.of(name, given, "at least one status, or None for any")
             found.append(statuses)
         if both := (found[0] or frozenset()) & (found[1] or frozenset()):
-            allowed = "statuses that are not in from_statuses"
+            allowed = "statuses that are not in from_statuses (None there means any)"
             raise InvalidSettingError.of("to_statuses", sorted(both), allowed)
         return cls(*found)
 
@@ -44,10 +44,11 @@ class TransitionRule:
         Whether to wait for the status that follows.
 
         EnOS documents no status of a pipeline that is starting or stopping; it is taken for one if
-        its name is like STARTING, unless the rule names it.
+        its name is like STARTING, unless the rule names it. No status at all tells nothing.
         """
         is_named = status in (self.sources or ()) or status in (self.targets or ())
-        return status.is_in_transition and status.endswith("ING") and not is_named
+        is_passing = status.endswith("ING") or status == PipelineStatus.UNKNOWN
+        return status.is_in_transition and is_passing and not is_named
 
     def is_met(self, before: PipelineStatus, after: PipelineStatus) -> bool:
         """Whether this change is one to tell of; neither status is between others."""

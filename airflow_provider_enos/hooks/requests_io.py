@@ -41,6 +41,7 @@ class RequestsIO:
     Carry out the steps of a flow with one pooled session.
 
     :param log: Takes a message and its arguments, like ``Logger.info``.
+    :param is_observed: Whether Airflow's metrics and traces are told of the requests.
     """
 
     def __init__(
@@ -48,7 +49,10 @@ class RequestsIO:
         settings: EnOSSettings,
         log: Callable[..., None],
         kill_switch: KillSwitch | None = None,
+        *,
+        is_observed: bool = True,
     ) -> None:
+        self._is_observed = is_observed
         self._gateway_url = settings.gateway_url
         self._network = Network.of(settings)
         self._kill_switch = kill_switch or KillSwitch()
@@ -72,6 +76,8 @@ class RequestsIO:
         :raises TaskKilledError: the task was killed before it was sent.
         """
         self._kill_switch.check()
+        if not self._is_observed:
+            return self._send(request)
         with observed(request) as span:
             answer = self._send(request)
             span.set_attribute("http.response.status_code", answer.status)

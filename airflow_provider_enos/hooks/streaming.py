@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,6 +26,7 @@ from airflow_provider_enos.api.sharing import SharedResults, results_for, shared
 from airflow_provider_enos.api.start_settings import DEFAULT_KAFKA_RATE, StartSettings, parse_id
 from airflow_provider_enos.api.tokens import TokenCache, cache_for, signed
 from airflow_provider_enos.hooks.host_turn import queue_for
+from airflow_provider_enos.telemetry import wait_span
 
 if TYPE_CHECKING:
     import requests
@@ -75,6 +76,7 @@ class EnOSStreamingHook(BaseHook):
         self._kill_switch = kill_switch
         self._token_cache: TokenCache | None = None
         self._results: SharedResults | None = None
+        self._is_apart = False
 
     # ------------------------------------------------------------------ connection
 
@@ -103,6 +105,24 @@ class EnOSStreamingHook(BaseHook):
             raise InvalidSettingError(str(error)) from error
         extra = await get_async_extra_dejson(connection)
         self.__dict__["settings"] = self._settings_of(connection, extra)
+
+    @classmethod
+    async def loaded(cls, enos_conn_id: str, *, org_id: str | None) -> EnOSStreamingHook:
+        """
+        Return a hook whose connection has been read, for a trigger.
+
+        :raises EnOSError: it cannot be read, for whatever reason.
+        """
+        hook = cls(enos_conn_id, org_id=org_id)
+        try:
+            await hook.load()
+        except EnOSError:
+            raise
+        except Exception as error:  # of Airflow, which may be starting; its text may hold a secret
+            raise EnOSError(
+                f"Airflow connection {enos_conn_id!r} cannot be read ({type(error).__name__})."
+            ) from None
+        return hook
 
     @cached_property
     def org_id(self) -> str:
@@ -152,10 +172,12 @@ class EnOSStreamingHook(BaseHook):
     def apart(self, request_timeout_seconds: float) -> EnOSStreamingHook:
         """
         Return a hook with the same settings that shares nothing with this one: own tokens, own
-        session, own limit for an answer (unless the connection's is shorter), no kill switch.
+        session, own limit for an answer (unless the connection's is shorter), no kill switch, no
+        metrics.
         """
         hook = EnOSStreamingHook(self.enos_conn_id, org_id=self.org_id)
         hook._token_cache, hook._results = TokenCache(), SharedResults()
+        hook._is_apart = True
         limit = min(request_timeout_seconds, self.settings.request_timeout_seconds)
         hook.__dict__["settings"] = replace(self.settings, request_timeout_seconds=limit)
         return hook
@@ -346,8 +368,8 @@ class EnOSStreamingHook(BaseHook):
         return self.run(flows.ask(call))
 
     def _span(self, flow: transport.Flow[Any]) -> AbstractContextManager[Any]:
-        from airflow_provider_enos.telemetry import wait_span  # noqa: PLC0415 - parse cost
-
+        if self._is_apart:
+            return nullcontext()
         return wait_span(flow, self._org_id or self.settings.org_id)
 
     def _signed(self, flow: transport.Flow[T]) -> transport.Flow[T]:
@@ -358,7 +380,10 @@ class EnOSStreamingHook(BaseHook):
     def _io(self) -> RequestsIO:
         from airflow_provider_enos.hooks.requests_io import RequestsIO  # noqa: PLC0415 - parse cost
 
-        return RequestsIO(self.settings, self.log.info, self._kill_switch)
+        # Metrics and traces may have locks, which a signal handler must not wait for.
+        return RequestsIO(
+            self.settings, self.log.info, self._kill_switch, is_observed=not self._is_apart
+        )
 
     def _settings_of(self, connection: Any, extra: Mapping[str, Any]) -> EnOSSettings:
         return EnOSSettings.from_connection(

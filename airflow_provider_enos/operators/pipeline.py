@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from airflow.providers.common.compat.sdk import AirflowFailException, Asset, BaseOperator
 from airflow.sdk.exceptions import (
     AirflowRuntimeError,
+    ErrorType,
     TaskDeferralError,
     TaskDeferralTimeout,
 )
@@ -72,7 +73,8 @@ class PipelineOperator(PipelineTask, BaseOperator):
                 return self._conclude(context, self.result_type.from_payload(payload))
             case {"status": "error", "may_have_worked": bool(may_have_worked)}:
                 error = EnOSError.from_payload(dict(event or {}))
-                self._fail(context, error, may_have_worked=may_have_worked)
+                conflicts = int((event or {}).get("conflicts", 0))
+                self._fail(context, error, may_have_worked=may_have_worked, conflicts=conflicts)
         raise ValueError(f"Cannot read the trigger's event {event!r}")
 
     def resume_execution(
@@ -109,9 +111,11 @@ class PipelineOperator(PipelineTask, BaseOperator):
         """Turn what has come of it into the task's result, in either mode."""
         raise AssertionError("a subclass says what is returned")
 
-    def _fail(self, context: Context, error: EnOSError, *, may_have_worked: bool) -> NoReturn:
+    def _fail(
+        self, context: Context, error: EnOSError, *, may_have_worked: bool, conflicts: int = 0
+    ) -> NoReturn:
         """Fail the task, in either mode: for good if another try could not change anything."""
-        count_task(self.verb, "failed", self.org_id)
+        count_task(self.verb, "failed", self.hook.org_id, conflicts=conflicts)
         if not may_have_worked:
             TryMemory(context, self.verb).forget()
         if not error.retryable:
@@ -125,8 +129,13 @@ class PipelineOperator(PipelineTask, BaseOperator):
         :param is_news: The pipeline was changed.
         """
         self._returned = result
-        org_id, waited = result["org_id"], result["waited_seconds"]
-        count_task(self.verb, result["outcome"], org_id, waited_seconds=waited)
+        count_task(
+            self.verb,
+            result["outcome"],
+            result["org_id"],
+            waited_seconds=result["waited_seconds"],
+            conflicts=result.get("conflicts", 0),
+        )
         if is_news:
             self._emit(context, result)
 
@@ -147,7 +156,9 @@ class PipelineOperator(PipelineTask, BaseOperator):
                     return
             try:
                 events[PIPELINES].add(Asset.ref(uri=asset.uri), dict(result))  # whatever its name
-            except AirflowRuntimeError:  # there is none yet
+            except AirflowRuntimeError as error:
+                if error.error.error is not ErrorType.ASSET_NOT_FOUND:
+                    raise
                 events[PIPELINES].add(asset, dict(result))
         except Exception as error:
             self.log.warning("No asset event tells of pipeline %s: %s", self.pipeline_id, error)

@@ -33,7 +33,6 @@ from airflow_provider_enos.arguments import choice, is_lazy, seconds
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
 from airflow_provider_enos.memory import TryMemory
 from airflow_provider_enos.operators.pipeline import DEFERRAL_SLACK, PipelineOperator
-from airflow_provider_enos.telemetry import count_conflicts
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -75,7 +74,8 @@ class StartPipelineOperator(PipelineOperator):
     :param org_id: Organization; by default the connection's. Templated.
     :param enos_conn_id: Airflow connection of type ``enos``. Templated.
     :param if_running: What to do when the pipeline is running before anything was sent:
-        ``"succeed"``, ``"fail"``, ``"skip"``, or ``"restart"`` it with these settings. Templated.
+        ``"succeed"``, ``"fail"``, ``"skip"``, or ``"restart"`` it with these settings (not in the
+        runs of a backfill, where that is ``"succeed"``). Templated.
     :param wait_for_running: Whether to wait for RUNNING after EnOS has accepted the start; if not,
         ``status`` of the result is ``None``.
     :param conflict_timeout: How long other starts of the organization (61121) and outages are
@@ -157,7 +157,7 @@ class StartPipelineOperator(PipelineOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Start the pipeline, or hand the start to the triggerer."""
         settings = self._guarded(self._start_settings)
-        if_running = self._guarded(lambda: choice(self.if_running, IF_RUNNING, "if_running"))
+        if_running = self._guarded(lambda: self._if_running(context))
         self._guarded(lambda: self.hook.org_id)
         self._hook_for_kill = self.hook.apart(KILL_SECONDS)
         self._push_console_link(context)
@@ -183,7 +183,13 @@ class StartPipelineOperator(PipelineOperator):
             self._stop_if_ours()
             raise
         except EnOSError as error:
-            self._fail(context, error, may_have_worked=self._progress.may_have_started)
+            progress = self._progress
+            self._fail(
+                context,
+                error,
+                may_have_worked=progress.may_have_started,
+                conflicts=progress.conflicts,
+            )
         return self._conclude(context, result)
 
     def on_kill(self) -> None:
@@ -207,6 +213,15 @@ class StartPipelineOperator(PipelineOperator):
         )
 
     # ------------------------------------------------------------------ steps
+
+    def _if_running(self, context: Context) -> str:
+        """Return ``if_running``; a backfill of a month must not restart a pipeline thirty times."""
+        if_running = choice(self.if_running, IF_RUNNING, "if_running")
+        is_backfill = getattr(context.get("dag_run"), "run_type", None) == "backfill"
+        if if_running == "restart" and is_backfill:
+            self.log.warning("A backfill restarts nothing: if_running='restart' is 'succeed' here.")
+            return "succeed"
+        return if_running
 
     def _meet_running(self, if_running: str) -> None:
         """Do what ``if_running`` says if the pipeline is running."""
@@ -266,7 +281,6 @@ class StartPipelineOperator(PipelineOperator):
             result.conflicts,
         )
         payload = result.to_payload()
-        count_conflicts(result.conflicts, result.org_id)
         self._tell(context, payload, is_news=result.outcome is not Outcome.ALREADY_RUNNING)
         return payload
 

@@ -15,6 +15,9 @@ from airflow_provider_enos.operators.change import ChangePipelineOperator
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+#: ``started_by`` of a stop that does not ask who has started the pipeline.
+ANYBODY = "anybody"
+
 #: The outcome where ``started_by`` says that the pipeline is somebody else's.
 LEFT_ALONE = "left_alone"
 
@@ -38,9 +41,10 @@ class StopPipelineOperator(ChangePipelineOperator):
     :param enos_conn_id: Airflow connection of type ``enos``. Templated.
     :param if_not_running: What to do when there is nothing to stop: ``"succeed"``, ``"fail"`` or
         ``"skip"``. Templated.
-    :param started_by: ``start.output`` of a ``StartPipelineOperator``: stop the pipeline only if
-        that task has started it, and leave it alone if it was running before. For
-        ``stop.as_teardown(setups=start)``. Templated.
+    :param started_by: ``start.output`` of a ``StartPipelineOperator``, for
+        ``stop.as_teardown(setups=start)``: stop the pipeline only if that task has started it (or
+        restarted it), and leave it alone if it was running before. A start that is cleared while
+        the pipeline runs finds it running.
     :param stop_timeout: How long all of it may take; ``timedelta`` or seconds. An outage of EnOS
         ends the try after five minutes.
     :param poll_interval_seconds: Pause between two looks at the status.
@@ -67,32 +71,33 @@ class StopPipelineOperator(ChangePipelineOperator):
         *,
         pipeline_id: str,
         if_not_running: str = "succeed",
-        started_by: Mapping[str, Any] | None = None,
+        started_by: Mapping[str, Any] | str | None = ANYBODY,
         stop_timeout: timedelta | float = timedelta(minutes=10),
         **kwargs: Any,
     ) -> None:
         super().__init__(pipeline_id=pipeline_id, timeout=stop_timeout, **kwargs)
         self.if_not_running = if_not_running
         self.started_by = started_by
-        self._has_condition = started_by is not None
         self._check_what_is_known()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Stop the pipeline, or hand that to the triggerer, if it is ours to stop."""
-        if self._has_condition and not self._guarded(self._is_ours):
-            self.log.info(
-                "Pipeline %s was not started by that task and is left alone (started_by).",
-                self.pipeline_id,
-            )
-            return {
-                "pipeline_id": self.pipeline_id,
-                "org_id": self._guarded(lambda: self.hook.org_id),
-                "outcome": LEFT_ALONE,
-                "status": None,
-                "attempts": 0,
-                "waited_seconds": 0.0,
-            }
-        return super().execute(context)
+        if self._guarded(self._is_ours):
+            return super().execute(context)
+        self.log.info(
+            "Pipeline %s was not started by that task and is left alone (started_by).",
+            self.pipeline_id,
+        )
+        result = {
+            "pipeline_id": self.pipeline_id,
+            "org_id": self._guarded(lambda: self.hook.org_id),
+            "outcome": LEFT_ALONE,
+            "status": None,
+            "attempts": 0,
+            "waited_seconds": 0.0,
+        }
+        self._tell(context, result, is_news=False)
+        return result
 
     def _check_what_is_known(self) -> None:
         super()._check_what_is_known()
@@ -101,12 +106,12 @@ class StopPipelineOperator(ChangePipelineOperator):
 
     def _is_ours(self) -> bool:
         """
-        Whether the start has brought the pipeline up; one that returned nothing has not.
+        Whether the pipeline may be stopped; a start that returned nothing has not started it.
 
         :raises InvalidSettingError: it is no result of a start, or that of another pipeline.
         """
-        if self.started_by is None:
-            return False
+        if self.started_by is None or self.started_by == ANYBODY:
+            return self.started_by == ANYBODY
         pipeline_id = parse_id(self.pipeline_id, "pipeline_id")
         match self.started_by:
             case {"pipeline_id": str(started), "outcome": str(outcome)} if started == pipeline_id:

@@ -31,9 +31,13 @@ from airflow_provider_enos.api.start_settings import parse_id
 from airflow_provider_enos.api.transitions import TransitionRule
 from airflow_provider_enos.arguments import seconds
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
+from airflow_provider_enos.telemetry import detached
 
 #: Connection, organization, whether the platform's own pipelines, seconds.
 StreamKey = tuple[str, str | None, bool, float]
+
+#: Airflow's triggerer may be shutting down.
+STATE_STORE_TIMEOUT_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +65,8 @@ class PipelineStatusChangeTrigger(BaseEventTrigger):
     out; what comes and goes within one interval is not seen. The first look tells nothing: it is
     what later ones are compared with, also by other triggerers after a restart.
 
-    Trouble never ends it: while EnOS cannot be asked, the triggerer's log says so.
+    Trouble never ends it: while EnOS cannot be asked, or does not list the pipeline, the log of the
+    triggerer says so.
 
     :param pipeline_id: As shown under Stream Processing > Pipeline Operation.
     :param from_statuses: One status or several, in any case, that the pipeline leaves; ``None``:
@@ -99,10 +104,13 @@ class PipelineStatusChangeTrigger(BaseEventTrigger):
         self.poll_interval_seconds = seconds(
             poll_interval_seconds, "poll_interval_seconds", least=0.1
         )
+        #: The last status.
         self._status: PipelineStatus | None = None
-        #: The listing that has shown it first, and what is in the state store.
-        self._since: int | None = None
+        #: The last one that Airflow has been told of, and the number of the listing that showed it.
+        self._told: tuple[int, PipelineStatus] | None = None
+        #: What is in the state store.
         self._stored: PipelineStatus | None = None
+        self._is_missing = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class's path and all of its arguments."""
@@ -138,6 +146,7 @@ class PipelineStatusChangeTrigger(BaseEventTrigger):
             async for listing in shared_stream:
                 if event := self._change_in(listing):
                     yield event
+                self._is_told(listing)
         finally:
             watchers.remove(self)
 
@@ -147,17 +156,20 @@ class PipelineStatusChangeTrigger(BaseEventTrigger):
         async for listing, _ in _Listings(self.shared_stream_key()).open_stream():
             if event := self._change_in(listing):
                 yield event
+            self._is_told(listing)
             await self.remember(listing)
 
     async def remember(self, listing: Listing) -> None:
         """Note the last status, if what came of this listing and all before has reached Airflow."""
-        status, is_news = self._status, self._status != self._stored
-        if self.asset_state_store is None or self._since is None or not is_news:
+        if self._told is None or (store := self._store) is None:
             return
-        if listing.number < self._since:
+        number, status = self._told
+        if listing.number < number or status == self._stored:
             return
         try:
-            await self.asset_state_store.aset(self._state_key, str(status))
+            await asyncio.wait_for(
+                store.aset(self._state_key, str(status)), STATE_STORE_TIMEOUT_SECONDS
+            )
         except Exception as error:  # it costs an event after a restart, not those before
             log.warning("What pipeline %s was last cannot be noted: %s", self.pipeline_id, error)
         else:
@@ -166,10 +178,10 @@ class PipelineStatusChangeTrigger(BaseEventTrigger):
     # ------------------------------------------------------------------ inside
 
     async def _recall(self) -> None:
-        if self.asset_state_store is None:
+        if (store := self._store) is None:
             return
         try:
-            found = await self.asset_state_store.aget(self._state_key)
+            found = await asyncio.wait_for(store.aget(self._state_key), STATE_STORE_TIMEOUT_SECONDS)
         except Exception as error:
             log.warning("What pipeline %s was last cannot be told: %s", self.pipeline_id, error)
             return
@@ -178,11 +190,18 @@ class PipelineStatusChangeTrigger(BaseEventTrigger):
 
     def _change_in(self, listing: Listing) -> TriggerEvent | None:
         pipeline = listing.pipelines.get(self.pipeline_id)
+        if self._is_missing is not (pipeline is None):
+            self._is_missing = pipeline is None
+            state = "is not among" if pipeline is None else "is again among"
+            log.warning(
+                "Pipeline %s, which is watched, %s the released pipelines of organization %s.",
+                self.pipeline_id,
+                state,
+                listing.org_id,
+            )
         if pipeline is None or self._rule.is_between(pipeline.status):
             return None
         before, self._status = self._status, pipeline.status
-        if self._since is None or before != self._status:
-            self._since = listing.number
         if before is None or not self._rule.is_met(before, self._status):
             return None
         return TriggerEvent(
@@ -195,11 +214,25 @@ class PipelineStatusChangeTrigger(BaseEventTrigger):
             }
         )
 
+    def _is_told(self, listing: Listing) -> None:
+        """Airflow has taken the event of this listing, if there was one."""
+        if self._status is not None and (self._told is None or self._told[1] != self._status):
+            self._told = (listing.number, self._status)
+
+    @property
+    def _store(self) -> Any:
+        """The state store of the asset; of the first, where several assets have this trigger."""
+        stores = getattr(self.asset_state_store, "_by_name", None)
+        return stores[min(stores)] if stores else self.asset_state_store
+
     @property
     def _state_key(self) -> str:
         text = json.dumps(self.serialize(), sort_keys=True)
         return f"enos_status_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
+
+#: Counts the listings of all streams.
+_numbers = itertools.count()
 
 #: Those that listen to each stream of listings, on the triggerer's one event loop.
 _watchers: defaultdict[StreamKey, list[PipelineStatusChangeTrigger]] = defaultdict(list)
@@ -215,44 +248,39 @@ class _Listings(SharedStreamProducer):
     async def open_stream(self) -> AsyncIterator[tuple[Listing, Listing]]:
         """Yield each listing twice: for the watchers, and to be remembered."""
         interval = self._key[-1]
-        for number in itertools.count():
+        while True:
             begun = time.monotonic()
-            if listing := await self._listing(number):
+            if listing := await self._listing():
                 yield listing, listing
             await asyncio.sleep(max(begun + interval - time.monotonic(), 0))
 
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
         """Let the watchers remember what they have seen; Airflow has stored their events."""
-        if batch[-1].outcome.failed:
+        if any(item.outcome.failed for item in batch):
             return
         for watcher in tuple(_watchers[self._key]):
             await watcher.remember(batch[-1].broker_payload)
 
-    async def _listing(self, number: int) -> Listing | None:
+    async def _listing(self) -> Listing | None:
         """Ask EnOS; trouble is logged when it is new."""
         enos_conn_id, org_id, is_system, interval = self._key
         try:
             # A new hook each time: the connection may have been mended.
-            hook = EnOSStreamingHook(enos_conn_id, org_id=org_id)
-            await hook.load()
-            seen = await hook.run_async(
-                looks.see_pipelines(
-                    hook.org_id, is_system=is_system, max_age_seconds=interval * looks.SHARED_AGE
-                )
+            hook = await EnOSStreamingHook.loaded(enos_conn_id, org_id=org_id)
+            look = looks.see_pipelines(
+                hook.org_id, is_system=is_system, max_age_seconds=interval * looks.SHARED_AGE
             )
+            with detached():
+                seen = await hook.run_async(look)
         except EnOSError as error:
-            trouble = str(error)
-        except Exception as error:  # of Airflow; its text may hold a secret
-            trouble = f"connection {enos_conn_id!r} cannot be read ({type(error).__name__})."
-        else:
-            if self._trouble:
-                log.info("The pipelines that are watched are listed again.")
-            self._trouble = None
-            return Listing(number, hook.org_id, seen.pipelines)
-        if trouble != self._trouble:
-            log.warning("The pipelines that are watched cannot be listed: %s", trouble)
-            self._trouble = trouble
-        return None
+            if str(error) != self._trouble:
+                log.warning("The pipelines that are watched cannot be listed: %s", error)
+            self._trouble = str(error)
+            return None
+        if self._trouble:
+            log.info("The pipelines that are watched are listed again.")
+        self._trouble = None
+        return Listing(next(_numbers), hook.org_id, seen.pipelines)
 
 
 def _key(kwargs: Mapping[str, Any]) -> StreamKey:

@@ -112,16 +112,7 @@ class _EnOSTrigger(BaseTrigger):
         return {}
 
     async def _hook(self) -> EnOSStreamingHook:
-        hook = EnOSStreamingHook(self.enos_conn_id, org_id=self.org_id)
-        try:
-            await hook.load()
-        except EnOSError:
-            raise
-        except Exception as error:  # of Airflow, which may be starting; its text may hold a secret
-            raise EnOSError(
-                f"Airflow connection {self.enos_conn_id!r} cannot be read ({type(error).__name__})."
-            ) from None
-        return hook
+        return await EnOSStreamingHook.loaded(self.enos_conn_id, org_id=self.org_id)
 
 
 class StartPipelineTrigger(_EnOSTrigger):
@@ -232,7 +223,10 @@ class StartPipelineTrigger(_EnOSTrigger):
                 await _apart(self._memory.note(self._progress.accepted_at))
 
     def _error_facts(self) -> dict[str, Any]:
-        return {"may_have_worked": self._progress.may_have_started}
+        return {
+            "may_have_worked": self._progress.may_have_started,
+            "conflicts": self._progress.conflicts,
+        }
 
     async def on_kill(self) -> None:
         """Stop the pipeline if it is ours to stop; a person has acted on the task."""

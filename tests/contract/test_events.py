@@ -27,6 +27,19 @@ class AssetStore(dict):
         self.written.set()
 
 
+class SharedStore(AssetStore):
+    """What Airflow hands to a trigger that two assets have."""
+
+    def __init__(self):
+        super().__init__()
+        self._by_name = {"b": AssetStore(), "a": AssetStore()}
+
+    async def aget(self, key, default=None):
+        raise ValueError("the task has two assets")
+
+    aset = aget
+
+
 class BrokenStore:
     async def aget(self, key, default=None):
         raise RuntimeError("no state store")
@@ -37,19 +50,26 @@ class BrokenStore:
 class Triggerer:
     """What Airflow's triggerer does with event triggers: it runs them, and stores their events."""
 
-    def __init__(self, *, stores_events=True):
+    def __init__(self, *, stores_events=True, takes_events=True):
         self.events = asyncio.Queue()
+        self.offered = asyncio.Event()
+        self._takes_events = takes_events
         self._manager = SharedStreamManager()
         self._ids = itertools.count(1)
         self._tasks = []
+        self._keys = {}
         self._stores_events = stores_events
 
     def run(self, trigger):
         number, key = next(self._ids), trigger.shared_stream_key()
+        self._keys[number] = key
 
         async def consume():
             stream = self._manager.subscribe(trigger_id=number, trigger=trigger, key=key)
             async for event in trigger.filter_shared_stream(stream):
+                self.offered.set()
+                if not self._takes_events:
+                    await asyncio.Event().wait()
                 seq = self._manager.bind_pending_event(trigger_id=number, key=key)
                 if self._stores_events:
                     self._manager.confirm_persisted([seq])
@@ -61,6 +81,8 @@ class Triggerer:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for number, key in self._keys.items():
+            await self._manager.unsubscribe(number, key)
         await self._manager.stop_all()
 
 
@@ -167,13 +189,43 @@ async def test_trouble_ends_no_watch(emulator, pipeline_id, triggerers, caplog):
     assert "HTTP 503" in trouble[0]
 
 
-async def test_unknown_pipeline_is_no_event(emulator, triggerers):
+async def test_unknown_pipeline_is_no_event_but_a_warning(emulator, triggerers, caplog):
     triggerer = triggerers()
     triggerer.run(watcher("unknown-pipeline", from_statuses=None))
 
     await looks(emulator, 3)
 
     assert triggerer.events.empty()
+    warnings = [line for line in caplog.messages if "is not among the released" in line]
+    assert len(warnings) == 1
+    assert "unknown-pipeline" in warnings[0]
+
+
+async def test_event_that_nobody_took_is_told_again(emulator, pipeline_id, triggerers):
+    """The trigger is cancelled after it has seen the change, before Airflow has its event."""
+    first, store = triggerers(takes_events=False), AssetStore()
+    emulator.set_status(pipeline_id, "RUNNING")
+    first.run(watcher(pipeline_id, store))
+    await asyncio.wait_for(store.written.wait(), 20)
+    emulator.set_status(pipeline_id, "STOPPED")
+    await asyncio.wait_for(first.offered.wait(), 20)
+    await first.die()
+
+    assert list(store.values()) == ["RUNNING"]
+    second = triggerers()
+    second.run(watcher(pipeline_id, store))
+    assert (await event_of(second))["status"] == "STOPPED"
+
+
+async def test_trigger_of_two_assets_remembers_in_the_first(emulator, pipeline_id, triggerers):
+    triggerer, store = triggerers(), SharedStore()
+    emulator.set_status(pipeline_id, "RUNNING")
+    triggerer.run(watcher(pipeline_id, store))
+
+    await asyncio.wait_for(store._by_name["a"].written.wait(), 20)
+
+    assert list(store._by_name["a"].values()) == ["RUNNING"]
+    assert store._by_name["b"] == {}
 
 
 async def test_next_triggerer_tells_what_happened_meanwhile(emulator, pipeline_id, triggerers):

@@ -110,6 +110,19 @@ def test_each_wait_and_each_request_is_a_span(emulator, pipeline_id, run, spans)
     assert {"enos.start.wait_for_running", "enos.status.wait"} <= set(found)
 
 
+def test_hook_apart_is_not_observed(emulator, pipeline_id, statsd, spans):
+    """It is for signal handlers, which must not wait for a lock of a metrics back-end."""
+    hook = EnOSStreamingHook().apart(5)
+    emulator.set_status(pipeline_id, "RUNNING")
+    hook.stop_pipeline(pipeline_id)
+    hook.get_conn().close()
+    EnOSStreamingHook().list_pipelines()
+
+    lines = statsd("list_pipelines.duration")
+    assert not any("stop_pipeline" in line for line in lines)
+    assert "enos.stop_pipeline" not in spans()
+
+
 def test_no_span_holds_a_secret(emulator, pipeline_id, run, spans):
     emulator.faults.append(DropRequest(on="stop"))
     with pytest.raises(EnOSError):

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from airflow_provider_enos.emulator.faults import Code
 from tests.e2e.conftest import MAINTAINED_ORG
 
 JOB_PIPELINE = "b88f81a5-73e6-56ad-9d5a-c60c2c7f7d35"
@@ -30,7 +31,7 @@ def outcomes(stack, run):
 
 
 def tries(stack, run):
-    return {task["try_number"] for task in stack.tasks(run)}
+    return {task["try_number"] for task in stack.tasks(run) if task["state"] != "skipped"}
 
 
 def kill(stack, run, task_id):
@@ -207,6 +208,19 @@ def test_maintenance_cleared_in_the_window(stack, maintained):
     assert stack.state(run) == "success"
     assert stack.enos.status_of(idle) == "STOPPED"
     assert {stack.enos.status_of(first), stack.enos.status_of(last)} == {"RUNNING"}
+
+
+def test_maintenance_that_fails_starts_what_ran_before_and_is_red(stack, maintained):
+    first, _, last = maintained
+    stack.enos.faults.append(Code(61122, on="stop", pipeline_id=first, times=None))
+    run = stack.run_example("maintenance_window")
+    state = stack.state(run)
+    stack.enos.faults.clear()
+
+    assert state == "failed"
+    assert len(stack.enos.requests_for("stop", last)) == 1
+    statuses = [stack.enos.status_of(pipeline_id) for pipeline_id in maintained]
+    assert statuses == ["RUNNING", "STOPPED", "RUNNING"]
 
 
 def test_maintenance_stops_nothing_where_it_does_not_know_how_to_start(stack, maintained):

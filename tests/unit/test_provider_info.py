@@ -33,7 +33,7 @@ def test_info_is_valid_for_the_installed_airflow():
     jsonschema.validate(INFO, schema)
 
 
-@pytest.mark.parametrize("path", dotted_paths())
+@pytest.mark.parametrize("path", list(dotted_paths()))
 def test_each_path_imports(path):
     try:
         importlib.import_module(path)

@@ -66,6 +66,7 @@ class Stage:
         self.org_id = self.enos.org_id
         self.result = self.error = None
         self.try_number = 1
+        self.run_type = "manual"
         self._loop = loop
         self._store = StateStore()
 
@@ -92,7 +93,7 @@ class Stage:
     def new_try(self):
         return {
             "ti": TaskInstance(self.try_number),
-            "dag_run": SimpleNamespace(clear_number=0),
+            "dag_run": SimpleNamespace(clear_number=0, run_type=self.run_type),
             "task_state_store": self._store,
         }
 

@@ -92,6 +92,17 @@ def refused_and_started(stage):
     stage.when_asked_once(status("RUNNING"), "reset_offset")
 
 
+def released_and_started(stage):
+    """Somebody else starts it before the first look: EnOS carries the release out, then answers."""
+    trouble("STOPPED", f.Slow(0.5, on="release"))(stage)
+
+    def start():
+        stage.enos.wait_for_status(stage.pipeline_id, "PUBLISHED", timeout=30)
+        stage.enos.set_status(stage.pipeline_id, "RUNNING")
+
+    threading.Thread(target=start, daemon=True).start()
+
+
 def designed_anew(before):
     """A pipeline whose design was saved after its release."""
 
@@ -356,6 +367,12 @@ CASES |= {
         result=("released", "STOPPED", 1),
         not_before=looks.LIST_LAG_SECONDS,
     ),
+    (ReleasePipelineOperator, "is started at once"): Case(
+        ReleasePipelineOperator,
+        released_and_started,
+        result=("released", "RUNNING", 1),
+        not_before=looks.LIST_LAG_SECONDS,
+    ),
     (ReleasePipelineOperator, "is released"): Case(
         ReleasePipelineOperator,
         status("PUBLISHED"),
@@ -550,10 +567,8 @@ def test_only_what_the_start_has_started_is_stopped(stage, started, stopped):
 def test_start_that_returned_nothing_has_started_nothing(stage):
     """It was skipped or has failed; Airflow then resolves its output to None."""
     stage.enos.set_status(stage.pipeline_id, "RUNNING")
-    stop = build(StopPipelineOperator, started_by="{{ none }}")(stage)
-    stop.started_by = None
 
-    stage.run(lambda *_: stop, "sync")
+    stage.run(build(StopPipelineOperator, started_by=None), "sync")
 
     assert stage.result["outcome"] == "left_alone"
     assert stage.enos.requests_for() == []

@@ -386,6 +386,17 @@ def test_restart_stops_once_and_starts_with_the_new_settings(end):
     assert stage.enos.pipeline(stage.pipeline_id).kafka_rate == 500
 
 
+def test_backfill_restarts_nothing(stage, log_lines):
+    stage.enos.set_status(stage.pipeline_id, "RUNNING")
+    stage.run_type = "backfill"
+
+    stage.run(build(if_running="restart"), "sync")
+
+    assert stage.result["outcome"] == "already_running"
+    assert stage.enos.requests_for("stop") == []
+    assert "A backfill restarts nothing" in "\n".join(log_lines())
+
+
 @pytest.mark.parametrize(
     "name",
     ["if_running fail", "if_running fail, somebody is starting it", "if_running skip"],

@@ -31,6 +31,9 @@ def point(lag, ts):
     return {"lag": lag, "offset": 1, "ts": ts}
 
 
+REFUSAL = Answer(200, b'{"code":99000,"msg":"Internal Server Error."}')
+
+
 class Measured:
     """An EnOS that measures the lag; the last measurement stays."""
 
@@ -44,12 +47,13 @@ class Measured:
 class NotRunning:
     """An EnOS that tells no lag, but a status."""
 
-    def __init__(self, status):
+    def __init__(self, status, refusal=REFUSAL):
         self.status = status
+        self.refusal = refusal
 
     def __call__(self, request):
         if request.path.endswith("/offset-lag"):
-            return Answer(200, b'{"code":99000,"msg":"Internal Server Error."}')
+            return self.refusal
         return answer({"count": 1, "pipelines": [{"pipelineId": "p-1", "status": self.status}]})
 
 
@@ -140,8 +144,6 @@ def test_numbers_may_be_texts():
         ([point(3, None)], 3, None),
         ([point(None, 4000), point(8, 3000)], 8, 3.0),
         ([point(1, 5000), point(2, 5000)], 2, 5.0),
-        ([], None, None),
-        (["nonsense", None], None, None),
     ],
 )
 def test_a_look_takes_the_newest_measurement_that_there_is(stage, data, lag, measured_at):
@@ -152,15 +154,34 @@ def test_a_look_takes_the_newest_measurement_that_there_is(stage, data, lag, mea
     assert (look.lag, look.measured_at, look.topic_name) == (lag, measured_at, "MEASURE_o1")
 
 
+@pytest.mark.parametrize("data", [[], ["nonsense", None]])
+def test_running_pipeline_without_a_measurement(stage, data):
+    stage.server = NotRunning("RUNNING", points(*data))
+
+    look = stage.run(look_at_lag("o1", "p-1", AT_ONCE))
+
+    assert (look.lag, look.status) == (None, None)
+    assert str(look) == "RUNNING, its lag is not known"
+
+
 def test_one_point_may_stand_alone(stage):
     stage.server = Measured(answer({"lagAndOffset": point(4, 1000)}))
 
     assert stage.run(look_at_lag("o1", "p-1", AT_ONCE)).lag == 4
 
 
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        REFUSAL,
+        Answer(200, b'{"code":61999,"msg":"It does not run."}'),
+        points(),
+    ],
+    ids=["server error", "code that nobody documented", "no measurement"],
+)
 @pytest.mark.parametrize("status", ["STOPPED", "PAUSED", "STARTING", "RUN_ERROR"])
-def test_pipeline_that_does_not_run_shows_its_status(stage, status):
-    stage.server = NotRunning(status)
+def test_pipeline_that_does_not_run_shows_its_status(stage, status, refusal):
+    stage.server = NotRunning(status, refusal)
 
     look = stage.run(look_at_lag("o1", "p-1", AT_ONCE))
 

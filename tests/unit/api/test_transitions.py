@@ -40,7 +40,7 @@ def test_which_change_is_told(sources, targets, before, after, met):
         (None, "RETRY", False),
         (None, "FINISHED", False),
         (None, "RUN_ERROR", False),
-        (None, "UNKNOWN", False),
+        (None, "UNKNOWN", True),
         ("STOPPING", "STOPPING", False),
     ],
 )
@@ -63,7 +63,8 @@ def test_which_status_is_waited_out(targets, status, between):
         (
             "RUNNING",
             ["running", "STOPPED"],
-            "to_statuses: got ['RUNNING'], allowed is statuses that are not in from_statuses.",
+            "to_statuses: got ['RUNNING'], allowed is statuses that are not in from_statuses (None "
+            "there means any).",
         ),
     ],
 )
