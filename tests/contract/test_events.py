@@ -57,23 +57,25 @@ class Triggerer:
         self._manager = SharedStreamManager()
         self._ids = itertools.count(1)
         self._tasks = []
-        self._keys = {}
         self._stores_events = stores_events
 
     def run(self, trigger):
         number, key = next(self._ids), trigger.shared_stream_key()
-        self._keys[number] = key
 
         async def consume():
             stream = self._manager.subscribe(trigger_id=number, trigger=trigger, key=key)
-            async for event in trigger.filter_shared_stream(stream):
-                self.offered.set()
-                if not self._takes_events:
-                    await asyncio.Event().wait()
-                seq = self._manager.bind_pending_event(trigger_id=number, key=key)
-                if self._stores_events:
-                    self._manager.confirm_persisted([seq])
-                await self.events.put(event.payload)
+            events = trigger.filter_shared_stream(stream)
+            try:
+                async for event in events:
+                    self.offered.set()
+                    if not self._takes_events:
+                        await asyncio.Event().wait()
+                    seq = self._manager.bind_pending_event(trigger_id=number, key=key)
+                    if self._stores_events:
+                        self._manager.confirm_persisted([seq])
+                    await self.events.put(event.payload)
+            finally:
+                await self._manager.unsubscribe(number, key)
 
         self._tasks.append(asyncio.create_task(consume()))
 
@@ -81,8 +83,6 @@ class Triggerer:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for number, key in self._keys.items():
-            await self._manager.unsubscribe(number, key)
         await self._manager.stop_all()
 
 

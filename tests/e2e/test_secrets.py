@@ -2,7 +2,8 @@
 After all the other tests, with everything logged at DEBUG: is anything secret anywhere?
 
 Searched is every file below Airflow's home: logs of tasks and components, the database (XComs,
-rendered fields, trigger arguments, audit log) and the lock files; and what the REST API shows.
+rendered fields, trigger arguments, asset events, audit log) and the lock files; what the REST API
+shows; and what was sent to StatsD and OpenLineage.
 """
 
 import json
@@ -36,6 +37,7 @@ def shown_by_rest(stack):
         path = f"/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances"
         if task["map_index"] < 0:
             texts.append(json.dumps(airflow.api("GET", f"{path}/{task['task_id']}/xcomEntries")))
+    texts.append(json.dumps(airflow.api("GET", "/assets/events?limit=1000")))
     return "\n".join(texts)
 
 
@@ -50,6 +52,9 @@ def test_no_secret_is_anywhere(stack):
     assert [secret for secret in secrets if secret in shown] == []
     assert tokens
     assert "enos_start" in shown
+    observed = "\n".join(stack.statsd.lines) + stack.lineage.read_text()
+    assert [secret for secret in secrets if secret in observed] == []
+    assert "enos.start.started" in observed
 
 
 def test_search_finds_a_secret_that_a_task_has_said(stack):
