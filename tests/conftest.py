@@ -14,20 +14,28 @@ os.environ["AIRFLOW_HOME"] = _home.name
 tempfile.tempdir = os.environ["TMPDIR"] = _home.name
 
 
+#: End-to-end tests that need nothing of what the others leave behind: they have an Airflow of their
+#: own, where two processes run the tests.
+APART = ("test_events.py", "test_workflows.py")
+
+
+def _kind(path):
+    if "e2e" not in path.parts:
+        return str(path)
+    return "e2e, apart" if path.name in APART else "e2e"
+
+
 def pytest_collection_modifyitems(items):
-    """Begin with what takes longest."""
-    items.sort(key=lambda item: "e2e" not in item.path.parts)
+    """Begin with what takes longest, and end with what follows it."""
+    order = {"e2e": 0, "e2e, apart": 2}
+    items.sort(key=lambda item: order.get(_kind(item.path), 1))
 
 
 class ByKind(LoadScopeScheduling):
-    """
-    One process runs the end-to-end tests, which share an Airflow and mostly wait, the others the
-    rest, whole files at a time.
-    """
+    """End-to-end tests share an Airflow and mostly wait; all others come whole files at a time."""
 
     def _split_scope(self, nodeid):
-        file = nodeid.split("::")[0]
-        return "e2e" if "/e2e/" in file else file
+        return _kind(Path(nodeid.split("::")[0]))
 
 
 def pytest_xdist_make_scheduler(config, log):

@@ -33,7 +33,7 @@ def test_connection_form_has_our_fields(stack):
 @pytest.mark.parametrize(
     ("change", "works", "message"),
     [
-        ({}, True, "EnOS knows these keys. Organization o15517683199241 has 8 released pipelines"),
+        ({}, True, "EnOS knows these keys. Organization o15517683199241 has 14 released pipelines"),
         ({"password": "wrong"}, False, "Check login (access key) and password (secret key)"),
         ({"login": "nobody"}, False, "Check login (access key) and password (secret key)"),
         ({"host": "http://127.0.0.1:9"}, False, "Check the host and the proxy"),

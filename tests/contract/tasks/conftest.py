@@ -77,6 +77,9 @@ class Stage:
 
     def __exit__(self, *_):
         self.enos.stop()
+
+    def forget(self):
+        """Remove the connection; not while other tasks may be reading the environment."""
         del os.environ[f"AIRFLOW_CONN_{self.conn_id.upper()}"]
 
     def connect(self, *, extra=None, **fields):
@@ -166,6 +169,8 @@ def ends(request):
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()
+    for one in stages.values():
+        one.forget()
     return stages
 
 
@@ -174,3 +179,4 @@ def stage():
     """One task's world, for tests that stand alone."""
     with Stage() as stage:
         yield stage
+    stage.forget()

@@ -4,7 +4,13 @@ from airflow.sdk import DAG, Param
 
 from airflow_provider_enos.sensors.streaming import PipelineLagSensor, PipelineStatusSensor
 
-MODES = {"poke": {}, "reschedule": {"mode": "reschedule"}, "deferrable": {"deferrable": True}}
+MODES = {
+    "poke": {"poke_interval": 1},
+    # Airflow can take a task that comes back sooner for a failed one: see the two issues that
+    # triggers/streaming.py names.
+    "reschedule": {"mode": "reschedule", "poke_interval": 5},
+    "deferrable": {"deferrable": True, "poke_interval": 1},
+}
 SENSORS = {
     "sensor": (PipelineStatusSensor, {"target_statuses": ["RUNNING"]}),
     "lag_sensor": (PipelineLagSensor, {"max_lag": "{{ params.max_lag }}", "looks": 3}),
@@ -25,7 +31,6 @@ for name, (sensor, awaited) in SENSORS.items():
                 task_id="wait",
                 pipeline_id="{{ params.pipeline_id }}",
                 org_id="{{ params.org_id }}",
-                poke_interval=1,
                 timeout=60,
                 **awaited,
                 **options,
