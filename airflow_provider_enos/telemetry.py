@@ -84,7 +84,7 @@ def detached() -> Iterator[None]:
 def count_task(
     verb: str,
     outcome: str,
-    org_id: str,
+    org_id: str | None,
     *,
     waited_seconds: float | None = None,
     conflicts: int = 0,

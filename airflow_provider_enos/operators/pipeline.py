@@ -115,12 +115,20 @@ class PipelineOperator(PipelineTask, BaseOperator):
         self, context: Context, error: EnOSError, *, may_have_worked: bool, conflicts: int = 0
     ) -> NoReturn:
         """Fail the task, in either mode: for good if another try could not change anything."""
-        count_task(self.verb, "failed", self.hook.org_id, conflicts=conflicts)
+        count_task(self.verb, "failed", self._known_org_id, conflicts=conflicts)
         if not may_have_worked:
             TryMemory(context, self.verb).forget()
         if not error.retryable:
             raise AirflowFailException(str(error)) from error
         raise error
+
+    @property
+    def _known_org_id(self) -> str | None:
+        """The organization, if it can be told: that may be the very trouble."""
+        try:
+            return self.hook.org_id
+        except Exception:
+            return self.org_id
 
     def _tell(self, context: Context, result: dict[str, Any], *, is_news: bool) -> None:
         """

@@ -223,6 +223,16 @@ def test_error_event_fails_for_good_only_when_another_try_is_useless(context, er
     assert type(failure.value) is raised
 
 
+def test_trouble_of_the_trigger_with_the_connection_fails_the_task_for_good(context):
+    """Without a worker before, it is the first to read the connection; the worker cannot either."""
+    task = operator(enos_conn_id="no_such_connection", start_from_trigger=True)
+    error = InvalidSettingError("The conn_id `no_such_connection` isn't defined")
+    event = {"status": "error", "may_have_worked": False, "conflicts": 0, **error.to_payload()}
+
+    with pytest.raises(AirflowFailException, match="isn't defined"):
+        task.execute_complete(context, event)
+
+
 @pytest.mark.parametrize(("may_have_started", "remembered"), [(True, True), (False, False)])
 def test_failed_try_is_remembered_only_if_it_may_have_started_the_pipeline(
     context, may_have_started, remembered
