@@ -15,7 +15,7 @@ play: setup
 # Everything, end to end in a real Airflow and a real browser.
 test: setup lint
 	@$(BIN)/python -m tests.e2e.chromium
-	@$(BIN)/python -m pytest -q -n 2 --cov --cov-fail-under=95
+	@$(BIN)/python -m pytest -q --cov --cov-fail-under=95
 
 # The fast part.
 check: setup lint

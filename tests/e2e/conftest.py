@@ -176,8 +176,9 @@ def _observers(statsd, lineage):
         "AIRFLOW__METRICS__STATSD_PORT": str(statsd.port),
         "AIRFLOW__METRICS__STATSD_PREFIX": "airflow",
         "AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED": "True",
+        # Its listener costs each task a second: test_observability.py switches it on.
+        "AIRFLOW__OPENLINEAGE__DISABLED": "True",
         "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(to_file),
-        "AIRFLOW__OPENLINEAGE__SELECTIVE_ENABLE": "True",
     }
 
 

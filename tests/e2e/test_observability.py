@@ -1,4 +1,4 @@
-"""What a real Airflow sends to a StatsD server and to OpenLineage."""
+"""What a real Airflow sends to a StatsD server and tells OpenLineage."""
 
 import json
 from collections import Counter
@@ -8,7 +8,19 @@ from openlineage.client import event_v2
 
 
 @pytest.fixture(scope="module")
-def run(stack):
+def with_openlineage(stack):
+    """Tasks run with OpenLineage's listener: they have the settings of the scheduler."""
+    stack.airflow.stop("scheduler")
+    stack.airflow.start_component(
+        "scheduler", environment={"AIRFLOW__OPENLINEAGE__DISABLED": "False"}
+    )
+    yield
+    stack.airflow.stop("scheduler")
+    stack.airflow.start_component("scheduler")
+
+
+@pytest.fixture(scope="module")
+def run(stack, with_openlineage):
     """A start that had to wait for another one, a look at the lag, and a stop."""
     org_id = stack.new_organization()
     stack.enos.hold_start_lock(600, org_id)

@@ -87,7 +87,7 @@ CASES = {
     "one look is enough": Case(running(100), None, {"looks": 1}, result=100),
     "two looks by default": Case(running(0), result=0, looks=2),
     "several, as text": Case(running(0), None, {"looks": "4", "max_lag": "5"}, result=0, looks=4),
-    "for some time": Case(running(0), None, {"looks": 1, "duration": 0.7}, result=0, looks=3),
+    "for some time": Case(running(0), None, {"looks": 1, "duration": 0.7}, result=0, looks=2),
     "behind, then not": Case(running(5000), lag(3), result=3, looks=3),
     "works it off": Case(running(1500, lag_drains=True), None, {"max_lag": 0}, result=0, looks=2),
     "does not run yet": Case(status("STOPPED"), status("RUNNING"), result=0, looks=3),

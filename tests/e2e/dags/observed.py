@@ -1,6 +1,5 @@
 """One DAG whose tasks tell OpenLineage of the pipeline that they are about."""
 
-from airflow.providers.openlineage.utils.selective_enable import enable_lineage
 from airflow.sdk import DAG, Param
 
 from airflow_provider_enos.operators.streaming import StartPipelineOperator, StopPipelineOperator
@@ -15,10 +14,8 @@ with DAG(
         "org_id": "{{ params.org_id }}",
         "deferrable": True,
     },
-) as dag:
+):
     start = StartPipelineOperator(task_id="start", execution_mode="standalone")
     lag = PipelineLagSensor(task_id="lag", max_lag=0, looks=1)
     stop = StopPipelineOperator(task_id="stop")
     start >> lag >> stop
-
-enable_lineage(dag)
