@@ -5,6 +5,8 @@ A stream has no past that a run could process: a run of any logical date means t
 running now. The first run of a backfill starts it, the others find it running and leave it alone.
 """
 
+from datetime import timedelta
+
 import pendulum
 from airflow.sdk import DAG
 
@@ -15,6 +17,7 @@ with DAG(
     schedule="@daily",
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=5)},
     doc_md=__doc__,
 ):
     StartPipelineOperator(
