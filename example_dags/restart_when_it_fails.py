@@ -44,4 +44,5 @@ with DAG("restart_when_it_fails", schedule=[left_running], doc_md=__doc__):
         execution_mode="standalone",
         resource_config={"server": 1},
         deferrable=True,
+        retries=2,
     )
