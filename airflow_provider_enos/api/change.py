@@ -41,8 +41,6 @@ class Change:
     :param not_allowed: The outcome where the pipeline's status allows no such action.
     :param target: The status it leads to; ``None``: it changes none.
     :param sources: The statuses that allow it.
-    :param looks_first: EnOS has no code for a wrong status: look before the request.
-    :param repeatable: Done twice it does no harm, and no status tells whether it was done.
     :param is_done_anyway: EnOS does not document that all pipelines come to ``target``: one that
         stays in another documented status was changed as well.
     """
@@ -53,9 +51,17 @@ class Change:
     target: str | None
     sources: tuple[str, ...]
     call: Callable[[str, str], Call[None]]
-    repeatable: bool = False
-    looks_first: bool = False
     is_done_anyway: bool = False
+
+    @property
+    def shows(self) -> bool:
+        """
+        Whether the status tells if it was done.
+
+        Of a reset it does not, and EnOS has no code for a reset in the wrong status: look before
+        the request, and repeat that when its answer is lost, which does no harm.
+        """
+        return self.target is not None
 
     @property
     def already(self) -> str:
@@ -83,8 +89,6 @@ RESET = Change(
     None,
     ("PAUSED", "STOPPED"),
     calls.reset_pipeline_offset,
-    repeatable=True,
-    looks_first=True,
 )
 CHANGES = {change.verb: change for change in (STOP, PAUSE, RELEASE, RESET)}
 
@@ -230,7 +234,7 @@ def _outcome(
 ) -> Flow[tuple[str, PipelineStatus, EnOSError | None]]:
     """Return the outcome, the last status, and why EnOS refused the change if it did."""
     seen: PipelineStatus | None = None
-    if change.looks_first:
+    if not change.shows:
         seen = yield from looks.settled_status(
             org_id,
             pipeline_id,
@@ -265,9 +269,9 @@ def _until_accepted(
     refused_since: float | None = None
     while True:
         try:
-            yield from flows.patiently(attempt, patience, repeatable=change.repeatable)
+            yield from flows.patiently(attempt, patience, repeatable=not change.shows)
         except EnOSError as error:
-            is_lost = error.ambiguous and not change.repeatable
+            is_lost = error.ambiguous and change.shows
             if not (is_lost or isinstance(error, PipelineStateError | KafkaRateUnknownError)):
                 raise
             status = yield from _status_after(change, error, org_id, pipeline_id, patience)

@@ -63,14 +63,11 @@ class PipelineLagSensor(PipelineSensor):
         self.duration_seconds = seconds(duration, "duration", least=0)
         self._streak: Streak | None = None
         if not has_template([max_lag, looks]):
-            self._check_rule()
+            self._rule  # noqa: B018 - it is checked when it is read
 
     @property
     def _rule(self) -> LagRule:
         return LagRule.parse(self.max_lag, self.looks, self.duration_seconds)
-
-    def _check_rule(self) -> None:
-        self._rule  # noqa: B018 - it is checked when it is read
 
     def _look(self, pipeline_id: str, patience: flows.Patience) -> LagLook:
         return self.hook.run(look_at_lag(self.hook.org_id, pipeline_id, patience))

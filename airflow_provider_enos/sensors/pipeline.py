@@ -68,8 +68,9 @@ class PipelineSensor(PipelineTask, BaseSensorOperator):
 
     # ------------------------------------------------------------------ what a subclass says
 
-    def _check_rule(self) -> None:
-        """Check the arguments that say what is waited for."""
+    @property
+    def _rule(self) -> Any:
+        """What is waited for; the arguments that say it are checked when it is read."""
         raise NotImplementedError
 
     def _look(self, pipeline_id: str, patience: flows.Patience) -> Any:
@@ -157,7 +158,7 @@ class PipelineSensor(PipelineTask, BaseSensorOperator):
         """Return the look of the trigger if it has fired, else ask EnOS."""
         match self._event:
             case None:
-                self._check_rule()  # before anything is sent
+                self._rule  # noqa: B018 - checked before anything is sent
                 pipeline_id = parse_id(self.pipeline_id, "pipeline_id")
                 # As patient as the trigger, so that an outage ends no mode sooner than another.
                 patience = flows.Patience(flows.WAIT_PATIENCE.seconds, self._deadline(context))

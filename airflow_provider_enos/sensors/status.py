@@ -62,14 +62,11 @@ class PipelineStatusSensor(PipelineSensor):
         self.target_statuses = target_statuses
         self.failed_statuses = failed_statuses
         if not has_template([target_statuses, failed_statuses]):
-            self._check_rule()
+            self._rule  # noqa: B018 - it is checked when it is read
 
     @property
     def _rule(self) -> StatusRule:
         return StatusRule.parse(self.target_statuses, self.failed_statuses)
-
-    def _check_rule(self) -> None:
-        self._rule  # noqa: B018 - it is checked when it is read
 
     def _look(self, pipeline_id: str, patience: flows.Patience) -> PipelineStatus:
         flow = looks.find_pipeline(self.hook.org_id, pipeline_id, patience)
