@@ -8,6 +8,8 @@ _home = tempfile.TemporaryDirectory(prefix="airflow-home-")
 # Airflow would spend a second on writing a configuration file of its own.
 Path(_home.name, "airflow.cfg").touch()
 os.environ["AIRFLOW_HOME"] = _home.name
+# Triggers fire no sooner than two seconds after this.
+os.environ["AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL"] = "1"
 # What was learned of an EnOS of yesterday on the same port is of no use here.
 tempfile.tempdir = os.environ["TMPDIR"] = _home.name
 

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from airflow.providers.common.compat.sdk import TaskInstanceState
+from airflow.providers.common.compat.sdk import TaskInstanceState, conf
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
@@ -40,9 +40,8 @@ from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
 from airflow_provider_enos.links import PipelineConsoleLink
 from airflow_provider_enos.triggers.memory import TriggerMemory
 
-#: Airflow's scheduler can fail a task whose trigger fires within some two seconds of the deferral:
-#: it reads the executor's late "success" as a contradiction (apache/airflow issues 67287, 72716).
-MIN_SECONDS_BEFORE_EVENT = 5.0
+#: What the scheduler takes to read that a worker is done with a task.
+SCHEDULER_SECONDS = 2.0
 
 #: What a stop after a kill may take. A pipeline that is starting can be stopped when it runs.
 KILL_SECONDS = 60.0
@@ -76,6 +75,18 @@ async def _apart(work: Coroutine[Any, Any, None]) -> None:
     await asyncio.shield(task)
 
 
+def _least_seconds() -> float:
+    """
+    Return how long after the deferral Airflow 3.3 is sure to know that the worker is done.
+
+    A worker can notice as late as this interval that the task's process has ended. When the task
+    is queued again by then, the scheduler takes the late "success" for a contradiction, and fails
+    the try (apache/airflow issues 67287, 72716).
+    """
+    interval: float = conf.getfloat("workers", "min_heartbeat_interval", fallback=5.0)
+    return interval + SCHEDULER_SECONDS
+
+
 class _EnOSTrigger(BaseTrigger):
     """
     Run one flow and fire once, with its outcome or its error as JSON values; never raise.
@@ -95,7 +106,7 @@ class _EnOSTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire once."""
-        not_before = time.monotonic() + MIN_SECONDS_BEFORE_EVENT
+        not_before = time.monotonic() + _least_seconds()
         try:
             payload = {"status": "success", "result": await self._outcome()}
         except EnOSError as error:

@@ -1,7 +1,7 @@
 """
 Airflow's side of a task, as plain objects, and tasks that wait run side by side.
 
-A trigger fires no sooner than five seconds after it began, so all tasks of a table are carried out
+A trigger fires no sooner than three seconds after it began, so all tasks of a table are carried out
 at once, each with an EnOS of its own, and the tests then look at how each of them ended.
 """
 
