@@ -27,14 +27,18 @@ def create_asset(*, host: str, org_id: str, pipeline_id: str, **more: Any) -> As
     """
     Return the asset of a pipeline.
 
+    Its name is its URI: Airflow has one name for each URI, whoever comes first, and an asset of
+    another name stays inactive then.
+
     :param host: Of the API gateway, with the port if it is not that of the scheme.
     :param org_id: Organization ID.
     :param pipeline_id: Pipeline ID.
-    :param more: What else an ``Asset`` takes, e.g. ``name``, ``watchers``.
+    :param more: What else an ``Asset`` takes, e.g. ``watchers``.
     :raises InvalidSettingError: an ID is none.
     """
     org_id, pipeline_id = parse_id(org_id, "org_id"), parse_id(pipeline_id, "pipeline_id")
-    return Asset(uri=f"enos://{host}/{org_id}/{pipeline_id}", **more)
+    uri = sanitize_uri(urlsplit(f"enos://{host}/{org_id}/{pipeline_id}")).geturl()
+    return Asset(name=uri, uri=uri, **more)
 
 
 def sanitize_uri(uri: SplitResult) -> SplitResult:

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+def key_of(verb: str) -> str:
+    """Return the key of all notes on what a task does to its pipeline."""
+    return f"enos_{verb}"
+
+
 class TryMemory:
     """
     A note in the task's state store, of Airflow 3.3: an earlier try may have done this already.
@@ -23,10 +28,12 @@ class TryMemory:
     """
 
     def __init__(self, context: Context, verb: str) -> None:
-        self._key = f"enos_{verb}"
+        self._key = key_of(verb)
         self._store: Any = context.get("task_state_store")
-        # Airflow counts the clears of a run, not of a task.
+        # Airflow counts the clears of a run, not of a task, and only those that begin the run anew;
+        # others give the task more tries.
         self._clear_number = getattr(context.get("dag_run"), "clear_number", 0) or 0
+        self._max_tries = getattr(context.get("ti"), "max_tries", None)
 
     def has(self, pipeline_id: str, org_id: str) -> bool:
         """Whether an earlier try may have done it to this pipeline."""
@@ -63,4 +70,5 @@ class TryMemory:
             "pipeline_id": pipeline_id,
             "org_id": org_id,
             "clear_number": self._clear_number,
+            "max_tries": self._max_tries,
         }

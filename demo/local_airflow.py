@@ -357,6 +357,8 @@ def _settings(home: Path, dags_folder: Path, url: str) -> dict[str, str]:
         "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+        # Where its provider is installed, it costs each task a second.
+        "AIRFLOW__OPENLINEAGE__DISABLED": "True",
         # A worker may notice as late as this that a task has ended.
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     }

@@ -4,12 +4,13 @@ Stop all pipelines of an organization for a maintenance window, and start them a
 Started are those that ran before, in the order of the list below; one that fails does not hold up
 the others. Which these are is kept in an Airflow Variable until all of them run again, so that a
 run that is interrupted, cleared or repeated forgets none. A running pipeline that is not in the
-list fails the run before anything is stopped. (The platform's own pipelines are not touched.)
+list fails the run before anything is stopped. (The platform's own pipelines are not touched.) What
+arrives while a pipeline is stopped is not processed.
 """
 
 from datetime import timedelta
 
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 from airflow.sdk import DAG, Variable, task
 
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
@@ -41,12 +42,13 @@ with DAG(
     doc_md=__doc__,
 ):
 
-    @task
+    @task(retries=120)  # ten minutes
     def note_what_runs():
         noted = Variable.get(NOTE, default=[], deserialize_json=True)
         listed = EnOSStreamingHook(org_id=ORG_ID).list_pipelines()
-        running = [one.pipeline_id for one in listed if one.status.is_running]
-        to_stop = {*noted, *running, *(p.pipeline_id for p in listed if p.status.is_in_transition)}
+        if changing := [one.pipeline_id for one in listed if one.status.is_in_transition]:
+            raise AirflowException(f"just starting or stopping, to be seen again: {changing}")
+        to_stop = {*noted, *(one.pipeline_id for one in listed if one.status.is_running)}
         if unknown := to_stop - {one["pipeline_id"] for one in PIPELINES}:
             raise AirflowFailException(
                 f"not in the list of this DAG, but running (or in Variable {NOTE}): {unknown}"

@@ -1,8 +1,9 @@
 """
 Let a pipeline that has fallen far behind begin anew.
 
-Stop it and skip what is waiting in Kafka, work off what has arrived meanwhile at a higher rate, and
-go back to the normal rate. Run twice, or interrupted and retried, it ends in the same place.
+Stop it and skip what is waiting in Kafka (that is lost), work off what has arrived meanwhile at a
+higher rate, and go back to the normal rate. Run twice, or interrupted and retried, it ends in the
+same place. Do not backfill it: each run would skip what is waiting then.
 """
 
 from datetime import timedelta

@@ -40,7 +40,9 @@ class StatusRule:
         :raises InvalidSettingError: no target, or a status on both sides.
         """
         good = parse_statuses(targets, "target_statuses")
-        bad = None if failures is None else parse_statuses(failures, "failed_statuses")
+        # A template that has no value renders to one of these.
+        is_open = failures is None or failures in ("", "None")
+        bad = None if is_open else parse_statuses(failures, "failed_statuses")
         if not good:
             raise InvalidSettingError.of("target_statuses", targets, "at least one status")
         if both := good & (bad or frozenset()):
@@ -182,7 +184,8 @@ def parse_statuses(value: object, path: str) -> frozenset[PipelineStatus]:
     if isinstance(value, str):
         values = [one for one in re.split(r"[\s,\[\]'\"]+", value) if one]
     if not isinstance(values, Collection) or not all(
-        isinstance(one, str) and re.fullmatch(r"\s*[A-Za-z][A-Za-z_]*\s*", one) for one in values
+        isinstance(one, str) and re.fullmatch(r"(?i)\s*(?!(none|null)\s*$)[a-z][a-z_]*\s*", one)
+        for one in values
     ):
         raise InvalidSettingError.of(path, value, "a status such as 'RUNNING', or a list of them")
     return frozenset(PipelineStatus(one) for one in values)

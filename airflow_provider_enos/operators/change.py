@@ -109,6 +109,7 @@ class ChangePipelineOperator(PipelineOperator):
                 limit=terms.limit,
                 poll_interval_seconds=terms.poll_interval_seconds,
                 earlier_try=earlier_try,
+                started_at=terms.started_at,
             ),
             method_name="execute_complete",
             timeout=left + DEFERRAL_SLACK,
@@ -144,7 +145,12 @@ class ChangePipelineOperator(PipelineOperator):
         execution_deadline = self._deadline(context)
         if execution_deadline is not None and execution_deadline < deadline:
             deadline, limit = execution_deadline, "execution_timeout"
-        return ChangeTerms(deadline, limit, self.poll_interval_seconds)
+        return ChangeTerms(deadline, limit, self.poll_interval_seconds, self._started_at)
+
+    @property
+    def _started_at(self) -> float:
+        """When the pipeline was started, as far as the task knows; see ``ChangeTerms``."""
+        return 0.0
 
     @property
     def _timeout_name(self) -> str:

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
@@ -31,8 +31,9 @@ from airflow_provider_enos.api.start_settings import (
 from airflow_provider_enos.api.start_values import Outcome, StartProgress, StartResult, StartTerms
 from airflow_provider_enos.arguments import choice, is_lazy, seconds
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
-from airflow_provider_enos.memory import TryMemory
+from airflow_provider_enos.memory import TryMemory, key_of
 from airflow_provider_enos.operators.pipeline import DEFERRAL_SLACK, PipelineOperator
+from airflow_provider_enos.telemetry import count_task
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -73,7 +74,7 @@ class StartPipelineOperator(PipelineOperator):
         a ``.json`` file works.
     :param org_id: Organization; by default the connection's. Templated.
     :param enos_conn_id: Airflow connection of type ``enos``. Templated.
-    :param if_running: What to do when the pipeline is running before anything was sent:
+    :param if_running: What to do when the pipeline is running, and this task has not started it:
         ``"succeed"``, ``"fail"``, ``"skip"``, or ``"restart"`` it with these settings (not in the
         runs of a backfill, where that is ``"succeed"``). Templated.
     :param wait_for_running: Whether to wait for RUNNING after EnOS has accepted the start; if not,
@@ -235,6 +236,8 @@ class StartPipelineOperator(PipelineOperator):
         if not status.is_running:
             return
         text = f"Pipeline {pipeline_id} of organization {org_id} is already RUNNING"
+        if if_running != "restart":
+            count_task(self.verb, Outcome.ALREADY_RUNNING, org_id)
         if if_running == "skip":
             raise AirflowSkipException(f"{text} (if_running='skip').")
         if if_running == "fail":
@@ -265,6 +268,10 @@ class StartPipelineOperator(PipelineOperator):
         )
 
     def _conclude(self, context: Context, result: StartResult) -> dict[str, Any]:
+        if result.outcome is Outcome.ALREADY_RUNNING and self._if_running(context) != "succeed":
+            self.log.info("Somebody has started it meanwhile: if_running applies again.")
+            TryMemory(context, self.verb).forget()
+            return self.execute(context)
         self.log.info(
             "Pipeline %s of organization %s %s%s, %.1f s after the task began to start it "
             "(start requests: %d, refused because of other starts: %d).",
@@ -283,6 +290,15 @@ class StartPipelineOperator(PipelineOperator):
         payload = result.to_payload()
         self._tell(context, payload, is_news=result.outcome is not Outcome.ALREADY_RUNNING)
         return payload
+
+    def _fail(
+        self, context: Context, error: EnOSError, *, may_have_worked: bool, conflicts: int = 0
+    ) -> NoReturn:
+        if may_have_worked and self.start_from_trigger:
+            # The next try begins in the triggerer as well, which reads only XComs.
+            note = {"try_number": context["ti"].try_number + 1}
+            context["ti"].xcom_push(key=key_of(self.verb), value=note)
+        super()._fail(context, error, may_have_worked=may_have_worked, conflicts=conflicts)
 
     def _settle(self) -> None:
         """Keep what was started: a kill from now on comes too late, one before it counts."""
@@ -303,7 +319,7 @@ class StartPipelineOperator(PipelineOperator):
         hook.run(
             undo(
                 hook.org_id,
-                self.pipeline_id,
+                parse_id(self.pipeline_id, "pipeline_id"),
                 started_at=started_at,
                 seconds=KILL_SECONDS,
                 poll_interval_seconds=KILL_POLL_SECONDS,

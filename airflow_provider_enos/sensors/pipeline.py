@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    AirflowTaskTimeout,
     BaseSensorOperator,
     PokeReturnValue,
     conf,
@@ -199,7 +200,9 @@ class PipelineSensor(PipelineTask, BaseSensorOperator):
         return min(self.timeout, self.execution_timeout.total_seconds())
 
     def _time_out(self, what: str) -> NoReturn:
-        message = f"Sensor has timed out after {self._limit_seconds:g} seconds: {what}"
-        if self.soft_fail:
+        """End like poke mode; there Airflow ends an ``execution_timeout``, which is retried."""
+        limit = "timeout" if self._limit_seconds == self.timeout else "execution_timeout"
+        message = f"Sensor has timed out after {self._limit_seconds:g} seconds ({limit}): {what}"
+        if self.soft_fail or (self.never_fail and limit == "execution_timeout"):
             raise AirflowSkipException(message)
-        raise AirflowSensorTimeout(message)
+        raise (AirflowSensorTimeout if limit == "timeout" else AirflowTaskTimeout)(message)

@@ -161,15 +161,16 @@ class PipelineStatusChangeTrigger(BaseEventTrigger):
 
     async def remember(self, listing: Listing) -> None:
         """Note the last status, if what came of this listing and all before has reached Airflow."""
-        if self._told is None or (store := self._store) is None:
+        if self._told is None or not (stores := self._stores):
             return
         number, status = self._told
         if listing.number < number or status == self._stored:
             return
         try:
-            await asyncio.wait_for(
-                store.aset(self._state_key, str(status)), STATE_STORE_TIMEOUT_SECONDS
-            )
+            for store in stores:
+                await asyncio.wait_for(
+                    store.aset(self._state_key, str(status)), STATE_STORE_TIMEOUT_SECONDS
+                )
         except Exception as error:  # it costs an event after a restart, not those before
             log.warning("What pipeline %s was last cannot be noted: %s", self.pipeline_id, error)
         else:
@@ -178,15 +179,19 @@ class PipelineStatusChangeTrigger(BaseEventTrigger):
     # ------------------------------------------------------------------ inside
 
     async def _recall(self) -> None:
-        if (store := self._store) is None:
-            return
+        found: list[Any] = []
         try:
-            found = await asyncio.wait_for(store.aget(self._state_key), STATE_STORE_TIMEOUT_SECONDS)
+            for store in self._stores:
+                found.append(
+                    await asyncio.wait_for(store.aget(self._state_key), STATE_STORE_TIMEOUT_SECONDS)
+                )
         except Exception as error:
             log.warning("What pipeline %s was last cannot be told: %s", self.pipeline_id, error)
-            return
-        if isinstance(found, str):
-            self._status = self._stored = PipelineStatus(found)
+        known = [PipelineStatus(one) for one in found if isinstance(one, str)]
+        if known:
+            self._status = known[0]
+            # An asset that is new to this trigger is told with the next listing.
+            self._stored = known[0] if len(known) == len(self._stores) else None
 
     def _change_in(self, listing: Listing) -> TriggerEvent | None:
         pipeline = listing.pipelines.get(self.pipeline_id)
@@ -220,10 +225,12 @@ class PipelineStatusChangeTrigger(BaseEventTrigger):
             self._told = (listing.number, self._status)
 
     @property
-    def _store(self) -> Any:
-        """The state store of the asset; of the first, where several assets have this trigger."""
-        stores = getattr(self.asset_state_store, "_by_name", None)
-        return stores[min(stores)] if stores else self.asset_state_store
+    def _stores(self) -> list[Any]:
+        """The state stores of the assets that have this trigger; each asset may go away."""
+        store = self.asset_state_store
+        if stores := getattr(store, "_by_name", None):
+            return [stores[name] for name in sorted(stores)]
+        return [] if store is None else [store]
 
     @property
     def _state_key(self) -> str:

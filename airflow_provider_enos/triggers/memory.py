@@ -13,6 +13,8 @@ from typing import Any
 
 from airflow.sdk.execution_time.xcom import XCom
 
+from airflow_provider_enos.memory import key_of
+
 log = logging.getLogger(__name__)
 
 
@@ -25,7 +27,7 @@ class TriggerMemory:
     """
 
     def __init__(self, task_instance: Any, verb: str = "start") -> None:
-        self._key = f"enos_{verb}"
+        self._key = key_of(verb)
         self._where: dict[str, Any] = {}
         self._try_number = None
         self._has_noted = False
@@ -39,9 +41,9 @@ class TriggerMemory:
             "map_index": -1 if task_instance.map_index is None else task_instance.map_index,
         }
 
-    async def note(self, accepted_at: float | None = None) -> None:
-        """Remember that this try's request is on its way, and when EnOS has accepted it."""
-        note = {"try_number": self._try_number, "accepted_at": accepted_at}
+    async def note(self, **facts: float | None) -> None:
+        """Remember that this try's request is on its way, and what else the next run must know."""
+        note = {"try_number": self._try_number, **facts}
         self._has_noted |= await self.push(self._key, note)
 
     async def recall(self) -> dict[str, Any] | None:

@@ -136,7 +136,7 @@ class StartPipelineTrigger(_EnOSTrigger):
     :param pipeline_id: See ``StartPipelineOperator`` for this and the arguments down to
         ``poll_interval_seconds``.
     :param begun_at: When the task began, in seconds since 1970; ``conflict_timeout_seconds`` counts
-        from there. ``None``: from the task's own start date, as there was no worker before.
+        from there. ``None``: from the first run of the trigger, as there was no worker before.
     :param deadline: When all must be done, in seconds since 1970; Airflow's ``execution_timeout``.
     :param earlier_try: An earlier try of the task may have started the pipeline.
     :param stop_on_kill: Stop the pipeline if this trigger started it and a person ends the task.
@@ -178,6 +178,7 @@ class StartPipelineTrigger(_EnOSTrigger):
         self._given = {name: getattr(self, name) for name in _RENDERED}
         self._progress = StartProgress(ambiguous=earlier_try)
         self._memory = TriggerMemory(None)
+        self._begun_at = begun_at or time.time()
 
     async def _outcome(self) -> dict[str, Any]:
         # With start_from_trigger no worker has seen the rendered values, and an undefined name in a
@@ -195,21 +196,17 @@ class StartPipelineTrigger(_EnOSTrigger):
         )
         hook = await self._hook()
         memory = self._memory = TriggerMemory(self.task_instance)
-        if (note := await memory.recall()) is None:
-            await memory.note()
-        else:
+        if (note := await memory.recall()) is not None:
             self.log.info("An earlier run of this trigger may have started the pipeline.")
             self._progress.ambiguous = True
-            self._progress.accepted_at = note["accepted_at"]
-        begun_at = self.begun_at
-        if begun_at is None:
+            self._progress.accepted_at = note.get("accepted_at")
+            self._begun_at = note.get("begun_at") or self._begun_at
+        await self._note()
+        if self.begun_at is None and (url := hook.console_link(settings.pipeline_id)):
             # No worker has run, so nobody else makes the button work meanwhile.
-            if url := hook.console_link(settings.pipeline_id):
-                await memory.push(PipelineConsoleLink().xcom_key, url)
-            start_date = getattr(self.task_instance, "start_date", None)
-            begun_at = start_date.timestamp() if start_date else time.time()
+            await memory.push(PipelineConsoleLink().xcom_key, url)
         terms = StartTerms(
-            conflict_deadline=begun_at + self.conflict_timeout_seconds,
+            conflict_deadline=self._begun_at + self.conflict_timeout_seconds,
             start_timeout_seconds=self.start_timeout_seconds,
             poll_interval_seconds=self.poll_interval_seconds,
             deadline=self.deadline,
@@ -231,7 +228,10 @@ class StartPipelineTrigger(_EnOSTrigger):
             return await hook.run_async(flow)
         finally:
             if self._progress.accepted_at is not None:
-                await _apart(self._memory.note(self._progress.accepted_at))
+                await _apart(self._note())
+
+    async def _note(self) -> None:
+        await self._memory.note(begun_at=self._begun_at, accepted_at=self._progress.accepted_at)
 
     def _error_facts(self) -> dict[str, Any]:
         return {
@@ -311,6 +311,7 @@ class ChangePipelineTrigger(_EnOSTrigger):
     :param deadline: When all must be done, in seconds since 1970.
     :param limit: What the user calls the deadline.
     :param earlier_try: An earlier try of the task may have done it.
+    :param started_at: See ``ChangeTerms``.
     """
 
     def __init__(
@@ -324,6 +325,7 @@ class ChangePipelineTrigger(_EnOSTrigger):
         limit: str,
         poll_interval_seconds: float,
         earlier_try: bool = False,
+        started_at: float = 0.0,
     ) -> None:
         super().__init__()
         self.verb = verb
@@ -334,6 +336,7 @@ class ChangePipelineTrigger(_EnOSTrigger):
         self.limit = limit
         self.poll_interval_seconds = poll_interval_seconds
         self.earlier_try = earlier_try
+        self.started_at = started_at
         self._progress = ChangeProgress(ambiguous=earlier_try)
 
     async def _outcome(self) -> dict[str, Any]:
@@ -343,7 +346,7 @@ class ChangePipelineTrigger(_EnOSTrigger):
             await memory.note()
         else:
             self._progress.ambiguous = True
-        terms = ChangeTerms(self.deadline, self.limit, self.poll_interval_seconds)
+        terms = ChangeTerms(self.deadline, self.limit, self.poll_interval_seconds, self.started_at)
         pipeline_id = parse_id(self.pipeline_id, "pipeline_id")
         flow = change_pipeline(CHANGES[self.verb], hook.org_id, pipeline_id, terms, self._progress)
         return (await hook.run_async(flow)).to_payload()

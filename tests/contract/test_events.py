@@ -217,15 +217,24 @@ async def test_event_that_nobody_took_is_told_again(emulator, pipeline_id, trigg
     assert (await event_of(second))["status"] == "STOPPED"
 
 
-async def test_trigger_of_two_assets_remembers_in_the_first(emulator, pipeline_id, triggerers):
-    triggerer, store = triggerers(), SharedStore()
+@pytest.mark.parametrize("gone", ["a", "b"])
+async def test_trigger_of_two_assets_outlives_each_of_them(emulator, pipeline_id, triggerers, gone):
+    """An asset that is new, or gone, loses no event of the other one."""
+    first, store = triggerers(), SharedStore()
     emulator.set_status(pipeline_id, "RUNNING")
-    triggerer.run(watcher(pipeline_id, store))
+    first.run(watcher(pipeline_id, store))
+    for one in store._by_name.values():
+        await asyncio.wait_for(one.written.wait(), 20)
+    await first.die()
+    emulator.set_status(pipeline_id, "STOPPED")
+    store._by_name[gone] = AssetStore()
+    second = triggerers()
 
-    await asyncio.wait_for(store._by_name["a"].written.wait(), 20)
+    second.run(watcher(pipeline_id, store))
 
-    assert list(store._by_name["a"].values()) == ["RUNNING"]
-    assert store._by_name["b"] == {}
+    assert await event_of(second) == change(emulator, pipeline_id, "RUNNING", "STOPPED")
+    await asyncio.wait_for(store._by_name[gone].written.wait(), 20)
+    assert list(store._by_name[gone].values()) == ["STOPPED"]
 
 
 async def test_next_triggerer_tells_what_happened_meanwhile(emulator, pipeline_id, triggerers):

@@ -22,7 +22,7 @@ def test_first_dag_is_on_the_first_screen():
 
 def test_asset_is_as_shown(blocks):
     names = {}
-    exec(blocks[1], names)
+    exec(blocks[2], names)
 
     assert names["pipeline"].uri == (
         "enos://apim.example.com/o15517683199241/565c0114-9585-4372-86d1-50dde5ab8ce4"
@@ -30,10 +30,11 @@ def test_asset_is_as_shown(blocks):
 
 
 def test_dag_and_its_test_work_as_shown(blocks, tmp_path):
-    dag, _, test = blocks
+    dag, stop, _, test = blocks
     dags = tmp_path / "dags"
     dags.mkdir()
     (dags / "start_one_pipeline.py").write_text(dag)
+    (tmp_path / "test_stop.py").write_text(stop + "\ndef test_it():\n    assert stop.task_id")
     (tmp_path / "test_dag.py").write_text(test)
     environment = {
         **os.environ,
@@ -42,7 +43,7 @@ def test_dag_and_its_test_work_as_shown(blocks, tmp_path):
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     }
 
-    for command in (["airflow", "db", "migrate"], ["pytest", "-q", "test_dag.py"]):
+    for command in (["airflow", "db", "migrate"], ["pytest", "-q"]):
         done = subprocess.run(
             [sys.executable, "-m", *command],
             cwd=tmp_path,
@@ -52,4 +53,4 @@ def test_dag_and_its_test_work_as_shown(blocks, tmp_path):
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 passed" in done.stdout
+    assert "2 passed" in done.stdout

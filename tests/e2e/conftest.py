@@ -176,8 +176,7 @@ def _observers(statsd, lineage):
         "AIRFLOW__METRICS__STATSD_PORT": str(statsd.port),
         "AIRFLOW__METRICS__STATSD_PREFIX": "airflow",
         "AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED": "True",
-        # Its listener costs each task a second: test_observability.py switches it on.
-        "AIRFLOW__OPENLINEAGE__DISABLED": "True",
+        # test_observability.py switches it on.
         "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(to_file),
     }
 
@@ -189,6 +188,9 @@ def stack(tmp_path_factory):
     shutil.copytree(EXAMPLES, dags)
     shutil.copytree(HERE / "dags", dags, dirs_exist_ok=True)
     replay = (dags / "replay.py").read_text()
+    # Watched more often than the example does.
+    restart = dags / "restart_when_it_fails.py"
+    restart.write_text(restart.read_text().replace("interval_seconds=10", "interval_seconds=2"))
     (dags / "replay_on_workers.py").write_text(
         replay.replace('"deferrable": True', '"deferrable": False').replace(
             '"replay",', '"replay_on_workers",'

@@ -94,21 +94,30 @@ def test_no_event_is_lost_or_doubled_when_the_triggerer_dies(stack, watched):
     assert [len(stack.runs_of(dag_id)) - watched[dag_id] for dag_id in DAGS] == [1, 0]
 
 
-@pytest.mark.parametrize("way", ["sync", "deferrable", "from_trigger"])
-def test_what_tasks_have_changed_is_told(stack, way):
-    """A start, the same again, which changes nothing, and a stop."""
-    first = stack.run(f"e2e_start_{way}")
-    ids = {"org_id": first.org_id, "pipeline_id": first.pipeline_id}
-    assert stack.state(first) == "success"
-    assert stack.state(stack.run(f"e2e_start_{way}", **ids)) == "success"
-    stop = stack.run(f"e2e_stop_{'sync' if way == 'sync' else 'deferrable'}", **ids)
-    assert stack.state(stop) == "success"
+def test_what_tasks_have_changed_is_told(stack):
+    """A start, the same again, which changes nothing, and a stop; in each way."""
+    ways = {"sync": "sync", "deferrable": "deferrable", "from_trigger": "deferrable"}
+    starts = {way: stack.run(f"e2e_start_{way}") for way in ways}
 
-    started, stopped = events_of(stack, first.pipeline_id, first.org_id)
-    assert (started["source_run_id"], started["source_task_id"]) == (first.run_id, "start")
-    assert started["extra"] == stack.result(first)
-    assert stopped["extra"] == stack.result(stop)
-    assert [event["extra"]["outcome"] for event in (started, stopped)] == ["started", "stopped"]
+    def run_again(dag_of):
+        """Run a DAG for each of the pipelines, to its end."""
+        runs = {
+            way: stack.run(dag_of(way), org_id=run.org_id, pipeline_id=run.pipeline_id)
+            for way, run in starts.items()
+        }
+        assert [stack.state(run) for run in runs.values()] == ["success"] * len(ways)
+        return runs
+
+    assert [stack.state(run) for run in starts.values()] == ["success"] * len(ways)
+    run_again(lambda way: f"e2e_start_{way}")
+    stops = run_again(lambda way: f"e2e_stop_{ways[way]}")
+
+    for way, run in starts.items():
+        started, stopped = events_of(stack, run.pipeline_id, run.org_id)
+        assert (started["source_run_id"], started["source_task_id"]) == (run.run_id, "start")
+        assert started["extra"] == stack.result(run)
+        assert stopped["extra"] == stack.result(stops[way])
+        assert [one["extra"]["outcome"] for one in (started, stopped)] == ["started", "stopped"]
 
 
 def test_dag_that_waits_for_a_pipelines_asset_runs_when_a_task_has_changed_it(stack):

@@ -198,17 +198,14 @@ def wait_for_the_limit(stack, run):
     """Airflow, or we in its place, ends the task by itself."""
 
 
-def ends_of(way):
+ENDS = {
     # Those with a limit first: their time runs.
-    ends = {"dagrun_timeout": (f"e2e_start_dagrun_timeout_{way}", wait_for_the_limit, {"skipped"})}
-    if way != "from_trigger":
-        dag_id = f"e2e_start_execution_timeout_{way}"
-        ends["execution_timeout"] = (dag_id, wait_for_the_limit, {"failed"})
-    return ends | {
-        "marked failed": (f"e2e_start_{way}", mark_failed, {"failed"}),
-        "marked success": (f"e2e_start_{way}", mark_success, {"success"}),
-        "run marked failed": (f"e2e_start_{way}", fail_run, {"failed", "skipped"}),
-    }
+    "dagrun_timeout": ("e2e_start_dagrun_timeout_{}", wait_for_the_limit, {"skipped"}),
+    "execution_timeout": ("e2e_start_execution_timeout_{}", wait_for_the_limit, {"failed"}),
+    "marked failed": ("e2e_start_{}", mark_failed, {"failed"}),
+    "marked success": ("e2e_start_{}", mark_success, {"success"}),
+    "run marked failed": ("e2e_start_{}", fail_run, {"failed", "skipped"}),
+}
 
 
 def has_heard_of_it(stack, run, way, process):
@@ -220,32 +217,37 @@ def has_heard_of_it(stack, run, way, process):
     return any(end in stack.log(run) for end in ends)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_nothing_is_sent_for_a_task_that_was_ended_in_the_queue(stack, way):
-    ends, processes = ends_of(way), {}
-    ended = {name: (queued(stack, dag_id), states) for name, (dag_id, _, states) in ends.items()}
-    for name, (run, _) in ended.items():
+#: Those on workers by themselves: there are fewer workers than tasks.
+@pytest.mark.parametrize("ways", [WAYS[:1], WAYS[1:]], ids=["on workers", "in the triggerer"])
+def test_nothing_is_sent_for_a_task_that_was_ended_in_the_queue(stack, ways):
+    ended, processes = {}, {}
+    for end, (dag_id, _, _) in ENDS.items():
+        for way in ways:
+            if (end, way) != ("execution_timeout", "from_trigger"):
+                ended[end, way] = queued(stack, dag_id.format(way))
+    for (end, way), run in ended.items():
         stack.enos.wait_for_request("start", run.pipeline_id, timeout=60)
-        processes[name] = stack.task(run)["pid"]
-        ends[name][1](stack, run)
-    for name, (run, states) in ended.items():
+        processes[end, way] = stack.task(run)["pid"]
+        ENDS[end][1](stack, run)
+    for (end, way), run in ended.items():
+        states = ENDS[end][2]
         stack.wait_for_task(run, *states)
         stack.state(run)
-        assert stack.task(run)["state"] in states, name
+        assert stack.task(run)["state"] in states, (end, way)
         stack.airflow.wait_until(
-            lambda name=name, run=run: has_heard_of_it(stack, run, way, processes[name]),
+            lambda end=end, way=way, run=run: has_heard_of_it(stack, run, way, processes[end, way]),
             f"end of {run}",
         )
 
     # The next one of each organization is started, hence the one before it had left the queue.
     next_ones = []
-    for run, _ in ended.values():
+    for run in ended.values():
         let_in(stack, run)
         next_ones.append(stack.run("e2e_start_deferrable", org_id=run.org_id))
     for run in next_ones:
         check_started_once(stack, run, "started")
-    for name, (run, _) in ended.items():
-        assert stack.enos.status_of(run.pipeline_id) == "PUBLISHED", name
+    for case, run in ended.items():
+        assert stack.enos.status_of(run.pipeline_id) == "PUBLISHED", case
         assert stack.enos.requests_for("stop", run.pipeline_id) == []
 
 

@@ -101,39 +101,42 @@ def refused(stack, code, way):
     return stack.run(f"e2e_start_{way}", org_id=org_id, pipeline_id=pipeline_id)
 
 
-@pytest.mark.parametrize("code", REFUSALS)
-def test_refusal_says_what_to_do_and_permanent_ones_use_one_try(stack, code):
-    runs = [refused(stack, code, way) for way in WAYS]
+def test_refusal_says_what_to_do_and_permanent_ones_use_one_try(stack):
+    runs = {(code, way): refused(stack, code, way) for code in REFUSALS for way in WAYS}
 
-    for run in runs:
-        assert stack.state(run) == "failed", run
+    for (code, way), run in runs.items():
+        assert stack.state(run) == "failed", (code, way)
         task = stack.task(run)
-        assert task["try_number"] == TRIES[code], run
+        assert task["try_number"] == TRIES[code], (code, way)
         log = stack.log(run, task["try_number"])
-        assert f"EnOS code {code}" in log, run
-        assert f"pipeline {run.pipeline_id} of organization {run.org_id}" in log, run
-        assert REFUSALS[code] in log, run
+        assert f"EnOS code {code}" in log, way
+        assert f"pipeline {run.pipeline_id} of organization {run.org_id}" in log, (code, way)
+        assert REFUSALS[code] in log, (code, way)
 
 
-@pytest.mark.parametrize(
-    ("if_running", "state", "starts", "stops"),
-    [("succeed", "success", 0, 0), ("fail", "failed", 0, 0), ("restart", "success", 1, 1)],
-)
-def test_running_pipeline_is_met_as_told(stack, if_running, state, starts, stops):
-    runs = []
-    for way in ("sync", "deferrable"):
-        org_id = stack.new_organization()
-        pipeline_id = stack.enos.add_pipeline(org_id, status="RUNNING")
-        runs.append(
-            stack.run(
+#: The run's state, the starts and the stops that come of it.
+RUNNING_IS_MET = {
+    "succeed": ("success", 0, 0),
+    "fail": ("failed", 0, 0),
+    "restart": ("success", 1, 1),
+}
+
+
+def test_running_pipeline_is_met_as_told(stack):
+    runs = {}
+    for if_running in RUNNING_IS_MET:
+        for way in ("sync", "deferrable"):
+            org_id = stack.new_organization()
+            pipeline_id = stack.enos.add_pipeline(org_id, status="RUNNING")
+            runs[if_running, way] = stack.run(
                 f"e2e_start_{way}",
                 org_id=org_id,
                 pipeline_id=pipeline_id,
                 if_running=if_running,
             )
-        )
 
-    for run in runs:
+    for (if_running, _), run in runs.items():
+        state, starts, stops = RUNNING_IS_MET[if_running]
         assert stack.state(run) == state, stack.log(run)
         assert len(stack.accepted_starts(run.pipeline_id)) == starts
         assert len(stack.enos.requests_for("stop", run.pipeline_id)) == stops

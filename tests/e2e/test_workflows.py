@@ -186,11 +186,18 @@ def test_maintenance_interrupted(stack, maintained):
 
 
 def test_maintenance_cleared_in_the_window(stack, maintained):
-    """What ran before is remembered, although nothing runs when the run begins anew."""
+    """
+    What ran before is remembered, although nothing runs when the run begins anew.
+
+    Somebody is stopping a pipeline as it begins: that one did not run before.
+    """
     first, idle, last = maintained
+    stack.enos.set_status(idle, "STOPPING")
     stack.enos.settings.start_seconds = 600
     try:
         run = stack.run_example("maintenance_window")
+        stack.enos.wait_for_request("list", org_id=MAINTAINED_ORG, timeout=60)
+        stack.enos.set_status(idle, "STOPPED")
         stack.enos.wait_for_status(first, "STARTING", timeout=60)
         stack.airflow.api(
             "POST",

@@ -29,6 +29,9 @@ class TaskInstance:
 
     start_date = datetime(2026, 1, 1, tzinfo=UTC)
 
+    try_number = 1
+    max_tries = 0
+
     def __init__(self):
         self.xcoms = {}
 

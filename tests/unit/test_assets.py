@@ -13,6 +13,13 @@ def test_asset_names_gateway_organization_and_pipeline():
     assert asset.uri == asset.name == "enos://apim.example.com/o1/p-1"
 
 
+def test_asset_has_one_name_however_its_gateway_is_spelled():
+    asset = create_asset(host="APIM.example.com:443", org_id="o1", pipeline_id="p-1", group="g")
+
+    assert asset.uri == asset.name == "enos://apim.example.com/o1/p-1"
+    assert asset.group == "g"
+
+
 @pytest.mark.parametrize(
     "uri",
     [

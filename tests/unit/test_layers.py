@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "assets": {"api"},
     "telemetry": {"api"},
     "hooks": {"api", "hooks", "telemetry"},
-    "triggers": {"api", "arguments", "hooks", "links", "telemetry", "triggers"},
+    "triggers": {"api", "arguments", "hooks", "links", "memory", "telemetry", "triggers"},
     "lineage": {"api", "hooks"},
     "pipeline_task": {"api", "hooks", "lineage"},
     "operators": {"api", "hooks", *EDGE, "assets", "operators", "triggers"},

@@ -14,6 +14,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from types import SimpleNamespace
 
 import msgspec
@@ -132,17 +133,19 @@ class Stage:
                 time.sleep(max(0, (later.reschedule_date - datetime.now(UTC)).total_seconds()))
 
     def _deferrable(self, build, context):
-        try:
-            return build(self, deferrable=True).execute(context)
-        except TaskDeferred as deferred:
-            trigger, method = deferred.trigger, deferred.method_name
-        # The way through Airflow's database to the triggerer, and through its pipe back; the pipe
-        # takes only plain values, and Airflow drops an event that does not fit.
-        arguments = json.loads(json.dumps(trigger.serialize()[1]))
-        event = self._first_event(type(trigger)(**arguments))
-        event = msgspec.msgpack.decode(msgspec.msgpack.encode(event.payload))
-        task = build(self, deferrable=True)
-        return task.resume_execution(method, {"event": event}, context)
+        work = build(self, deferrable=True).execute
+        while True:
+            try:
+                return work(context)
+            except TaskDeferred as deferred:
+                trigger, method = deferred.trigger, deferred.method_name
+            # The way through Airflow's database to the triggerer, and through its pipe back; the
+            # pipe takes only plain values, and Airflow drops an event that does not fit.
+            arguments = json.loads(json.dumps(trigger.serialize()[1]))
+            event = self._first_event(type(trigger)(**arguments))
+            event = msgspec.msgpack.decode(msgspec.msgpack.encode(event.payload))
+            resume = build(self, deferrable=True).resume_execution
+            work = partial(resume, method, {"event": event})
 
     def _first_event(self, trigger):
         async def first():

@@ -19,6 +19,7 @@ from airflow_provider_enos.operators.streaming import (
     PausePipelineOperator,
     ReleasePipelineOperator,
     ResetPipelineOffsetOperator,
+    StartPipelineOperator,
     StopPipelineOperator,
 )
 
@@ -562,6 +563,27 @@ def test_only_what_the_start_has_started_is_stopped(stage, started, stopped):
     assert stage.result["outcome"] == stopped
     is_left = stopped == "left_alone"
     assert stage.enos.status_of(stage.pipeline_id) == ("RUNNING" if is_left else "STOPPED")
+
+
+def test_start_of_a_moment_ago_is_stopped_although_the_list_does_not_show_it_yet(stage):
+    stage.enos.settings.update({"start_seconds": 2.0, "status_while_starting": None})
+    stage.enos.set_status(stage.pipeline_id, "STOPPED")
+    stage.run(
+        lambda stage, **more: StartPipelineOperator(
+            task_id="start",
+            pipeline_id=stage.pipeline_id,
+            enos_conn_id=stage.conn_id,
+            execution_mode="standalone",
+            wait_for_running=False,
+            **more,
+        ),
+        "sync",
+    )
+
+    stage.run(build(StopPipelineOperator, started_by=stage.result), "sync")
+
+    assert (stage.error, stage.result["outcome"]) == (None, "stopped")
+    assert stage.enos.status_of(stage.pipeline_id) == "STOPPED"
 
 
 def test_start_that_returned_nothing_has_started_nothing(stage):

@@ -69,6 +69,15 @@ def somebody_is_starting_it(stage):
     stage.when_asked_once(status("RUNNING"))
 
 
+def somebody_starts_it_while_we_wait(stage):
+    def is_faster(stage):
+        stage.enos.set_status(stage.pipeline_id, "RUNNING")
+        stage.enos.release_start_lock()
+
+    stage.enos.hold_start_lock(60)
+    stage.when_asked_once(is_faster, "start")
+
+
 def never_released(stage):
     stage.pipeline_id = stage.enos.add_pipeline(released=False)
 
@@ -246,6 +255,28 @@ CASES = {
         error=AirflowFailException,
         says=("already RUNNING (if_running='fail')",),
         effective=0,
+    ),
+    "if_running succeed, somebody is faster": Case(
+        somebody_starts_it_while_we_wait,
+        result=("already_running", "RUNNING", None),
+        effective=0,
+    ),
+    "if_running fail, somebody is faster": Case(
+        somebody_starts_it_while_we_wait,
+        {"if_running": "fail"},
+        error=AirflowFailException,
+        says=("already RUNNING (if_running='fail')",),
+        effective=0,
+    ),
+    "if_running skip, somebody is faster": Case(
+        somebody_starts_it_while_we_wait,
+        {"if_running": "skip"},
+        error=AirflowSkipException,
+        says=("already RUNNING (if_running='skip')",),
+        effective=0,
+    ),
+    "if_running restart, somebody is faster": Case(
+        somebody_starts_it_while_we_wait, {"if_running": "restart"}, result=STARTED
     ),
     "if_running skip": Case(
         status("RUNNING"),

@@ -1,7 +1,6 @@
 """The start trigger when a person ends its task; Airflow's supervisor is a plain object."""
 
 import asyncio
-from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -17,7 +16,9 @@ from airflow.sdk.execution_time.comms import (
     XComResult,
 )
 
+from airflow_provider_enos.api.errors import ConflictTimeoutError, StatusTimeoutError
 from airflow_provider_enos.emulator.faults import Slow
+from airflow_provider_enos.operators.streaming import StartPipelineOperator
 from airflow_provider_enos.triggers.streaming import StartPipelineTrigger, _under_way
 
 
@@ -82,7 +83,6 @@ def made(pipeline_id, try_number):
         task_id="start",
         map_index=None,
         try_number=try_number,
-        start_date=datetime.now(UTC),
     )
     return trigger
 
@@ -251,6 +251,45 @@ async def test_accepted_start_is_not_sent_again_by_the_next_triggerer(
     await new_trigger()._outcome()
 
     assert len(emulator.requests_for("start")) == 1
+
+
+async def test_retry_in_the_triggerer_alone_adopts_what_the_first_try_has_started(
+    emulator, pipeline_id, supervisor, new_trigger
+):
+    emulator.set_status(pipeline_id, "RUNNING")
+    task = StartPipelineOperator(
+        task_id="start",
+        pipeline_id=pipeline_id,
+        execution_mode="standalone",
+        start_from_trigger=True,
+    )
+    failure = StatusTimeoutError("is still STARTING").to_payload()
+    event = {"status": "error", **failure, "may_have_worked": True}
+    ti = SimpleNamespace(
+        try_number=1,
+        max_tries=1,
+        xcom_push=lambda key, value: supervisor.xcoms.update({key: value}),
+    )
+    with pytest.raises(StatusTimeoutError):
+        task.execute_complete({"ti": ti}, event)
+
+    result = await new_trigger(try_number=2)._outcome()
+
+    assert result["outcome"] == "adopted"
+
+
+async def test_conflict_timeout_counts_from_the_first_run_of_the_trigger(
+    emulator, pipeline_id, supervisor, new_trigger
+):
+    emulator.hold_start_lock(600)
+    first = new_trigger()
+    running = asyncio.create_task(anext(first.run()))
+    await asyncio.to_thread(emulator.wait_for_request, "start")
+    running.cancel()
+    supervisor.xcoms["enos_start"]["begun_at"] -= first.conflict_timeout_seconds
+
+    with pytest.raises(ConflictTimeoutError, match="conflict_timeout is over"):
+        await new_trigger()._outcome()
 
 
 async def test_connection_that_airflow_refuses_is_an_event_and_no_exception(

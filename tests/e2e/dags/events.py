@@ -34,11 +34,13 @@ for number, pipeline_id in enumerate(PIPELINES):
     globals()[dag.dag_id] = dag
 
 connection = json.loads(os.environ["AIRFLOW_CONN_ENOS_DEFAULT"])
-changed = create_asset(
-    host=urlsplit(connection["host"]).netloc,
-    org_id=ORG_ID,
-    pipeline_id="02e5a48f-dd61-553d-8dc3-76d4b96e86c2",
+changed = Asset(
     name="e2e_changed",
+    uri=create_asset(
+        host=urlsplit(connection["host"]).netloc,
+        org_id=ORG_ID,
+        pipeline_id="02e5a48f-dd61-553d-8dc3-76d4b96e86c2",
+    ).uri,
 )
 
 with DAG("e2e_after_change", schedule=[changed]):

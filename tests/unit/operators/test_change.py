@@ -101,6 +101,18 @@ def test_templates_are_left_for_the_run(operator, policy):
     assert {"pipeline_id", "org_id", "enos_conn_id", policy} <= set(task.template_fields)
 
 
+def test_trigger_is_told_that_the_start_may_have_been_a_moment_ago(context):
+    task = StopPipelineOperator(
+        task_id="change",
+        pipeline_id="p-1",
+        started_by={"pipeline_id": "p-1", "outcome": "started"},
+        deferrable=True,
+    )
+    before = time.time()
+
+    assert before <= deferral(task, context).trigger.started_at <= time.time()
+
+
 def test_trigger_is_told_all_that_it_needs(context):
     task = StopPipelineOperator(
         task_id="change", pipeline_id="p-1", stop_timeout=60, deferrable=True
@@ -118,6 +130,7 @@ def test_trigger_is_told_all_that_it_needs(context):
         "enos_conn_id": "enos_default",
         "limit": "stop_timeout",
         "poll_interval_seconds": 5.0,
+        "started_at": 0.0,
         "earlier_try": False,
     }
     assert deadline == pytest.approx(time.time() + 60, abs=10)

@@ -171,11 +171,15 @@ def test_second_try_knows_that_the_first_may_have_started_the_pipeline(context):
     assert second.trigger.earlier_try is True
 
 
-@pytest.mark.parametrize("change", ["cleared", "other pipeline", "other organization"])
+@pytest.mark.parametrize(
+    "change", ["cleared", "cleared alone", "other pipeline", "other organization"]
+)
 def test_memory_of_something_else_does_not_count(context, change):
     deferral(operator(deferrable=True), context)
     if change == "cleared":
         context["dag_run"].clear_number = 1
+    if change == "cleared alone":  # without its run
+        context["ti"].max_tries += 1
     other = {
         "other pipeline": {"pipeline_id": "p-2"},
         "other organization": {"org_id": "o2"},

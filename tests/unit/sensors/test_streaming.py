@@ -7,6 +7,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    AirflowTaskTimeout,
 )
 from airflow.sdk.exceptions import TaskDeferralError
 
@@ -124,6 +125,34 @@ def test_execution_timeout_ends_the_wait_in_the_triggerer_too(context):
     task = sensor(deferrable=True, timeout=600, execution_timeout=timedelta(seconds=60))
 
     assert task._deadline(context) == context["ti"].start_date.timestamp() + 60
+
+
+@pytest.mark.parametrize(
+    ("option", "raised"),
+    [
+        (None, AirflowTaskTimeout),
+        ("soft_fail", AirflowSkipException),
+        ("never_fail", AirflowSkipException),
+    ],
+)
+def test_execution_timeout_in_the_triggerer_ends_like_that_of_a_worker(context, option, raised):
+    """Airflow gives the task another try then, which it does not after a sensor's own timeout."""
+    options = {option: True} if option else {}
+    task = sensor(deferrable=True, timeout=600, execution_timeout=timedelta(seconds=60), **options)
+
+    with pytest.raises(raised, match=r"after 60 seconds \(execution_timeout\): pipeline p-1 is"):
+        task.execute_complete(context, TIMED_OUT)
+
+
+@pytest.mark.parametrize("nothing", [None, "", "None"])
+def test_template_without_a_value_leaves_the_failing_statuses_as_they_are(nothing):
+    assert sensor(failed_statuses=nothing)._rule.failures is None
+
+
+@pytest.mark.parametrize("nothing", ["", "None", "null", ["None"]])
+def test_template_without_a_value_is_no_target(nothing):
+    with pytest.raises(InvalidSettingError, match="target_statuses: got"):
+        sensor(target_statuses=nothing)
 
 
 def test_max_wait_may_be_a_timedelta():
