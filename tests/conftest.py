@@ -21,7 +21,8 @@ def pytest_terminal_summary(terminalreporter):
         for report in terminalreporter.getreports(outcome):
             name = report.nodeid
             cells[outcome] += report.when == "call" and (
-                "test_matrix.py::test_green" in name or ("test_trouble.py" in name and "[" in name)
+                "test_matrix.py::test_green" in name
+                or ("contract/trouble/" in name and "[" in name)
             )
     if any(cells.values()):
         terminalreporter.write_line(
