@@ -12,11 +12,11 @@ demo: setup
 play: setup
 	@$(BIN)/python -m demo play
 
-# Everything: what needs no Airflow mostly waits, so four at once, then end to end in a real Airflow
+# Everything: what needs no Airflow mostly waits, so three at once, then end to end in a real Airflow
 # and a real browser.
 test: setup lint
 	@$(BIN)/python -m tests.e2e.chromium
-	@$(BIN)/python -m pytest -q -n 4 --dist loadfile --cov --cov-report= --ignore tests/e2e
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --cov --cov-report= --ignore tests/e2e
 	@$(BIN)/python -m pytest -q --cov --cov-append --cov-fail-under=95 tests/e2e
 
 # The fast part.

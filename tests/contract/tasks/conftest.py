@@ -25,7 +25,7 @@ from airflow.sdk.exceptions import AirflowRescheduleException
 from airflow_provider_enos.emulator.server import Emulator
 
 NUMBERS = itertools.count(1)
-MAX_AT_ONCE = 150
+MAX_AT_ONCE = 75
 
 
 class StateStore(dict):

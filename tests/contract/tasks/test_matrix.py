@@ -36,7 +36,7 @@ FILE = Path(__file__).with_name("matrix.md")
 MODES = ("sync", "deferrable")
 
 #: Long enough for what passes, and short for what does not.
-PATIENT, SHORT = 30.0, 2.0
+PATIENT, SHORT = 120.0, 2.0
 
 
 def start(stage, *, seconds, **more):
