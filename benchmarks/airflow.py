@@ -98,6 +98,8 @@ def measured(ways: Sequence[str]) -> Iterator[Row]:
             connections={"enos_default": connection, "enos_http": {"conn_type": "http", **http}},
             environment={
                 "AIRFLOW__CORE__PARALLELISM": "6",
+                # Airflow's own, as users have it.
+                "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "5",
                 "BENCH_PIPELINES": json.dumps(pipelines),
                 "BENCH_HOST": enos.url,
                 "BENCH_KEY": connection["login"],
