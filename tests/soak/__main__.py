@@ -10,7 +10,6 @@ that EnOS's log of it says what is true. ``python -m tests.soak 60 7`` takes 60 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import logging
 import os
 import random
@@ -18,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import tracemalloc
 from collections import Counter
 from dataclasses import replace
 from statistics import median
@@ -207,10 +207,10 @@ def disturb(soak):
 
 class Meter(threading.Thread):
     """
-    Memory and open files of this process, four times a second.
+    What Python holds, and open files, four times a second.
 
-    What is free is given back before: the C library keeps some for each thread that has ever read
-    a long answer, which says nothing of what we hold.
+    The size of the process would say more of the C library, which keeps memory for each thread that
+    has ever read a long answer.
     """
 
     def __init__(self, soak):
@@ -219,10 +219,9 @@ class Meter(threading.Thread):
         self.megabytes, self.files = [], []
 
     def run(self):
-        malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", lambda _: None)  # glibc has it
+        tracemalloc.start()
         while self._soak.goes_on:
-            malloc_trim(0)
-            self.megabytes.append(self._process.memory_info().rss / 1e6)
+            self.megabytes.append(tracemalloc.get_traced_memory()[0] / 1e6)
             self.files.append(self._process.num_fds())
             time.sleep(0.25)
 
@@ -231,7 +230,7 @@ class Meter(threading.Thread):
         return median(values[size * number : size * (number + 1)])
 
     def quarters(self, values):
-        return ", ".join(f"{self.quarter(values, number):.0f}" for number in range(4))
+        return ", ".join(f"{self.quarter(values, number):.1f}" for number in range(4))
 
     def growth(self, values):
         """From the second quarter to the last one; the first one warms up."""
@@ -269,7 +268,7 @@ def main(seconds=SECONDS, seed=0):
         print(f"{count:7d}  {end}")
     growth, files = meter.growth(meter.megabytes), meter.growth(meter.files)
     print(f"{sum(soak.faults.values())} faults of {len(soak.faults)} kinds, seed {seed}")
-    print(f"memory {meter.quarters(meter.megabytes)} MB, grown by {growth:+.1%}")
+    print(f"memory held {meter.quarters(meter.megabytes)} MB, grown by {growth:+.1%}")
     print(f"open files {meter.quarters(meter.files)}, grown by {files:+.1%}")
     print(f"{len(soak.wrong)} wrong verdicts of {sum(soak.ends.values())}")
     for problem in soak.wrong:
