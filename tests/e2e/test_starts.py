@@ -109,7 +109,7 @@ def test_refusal_says_what_to_do_and_permanent_ones_use_one_try(stack):
         task = stack.task(run)
         assert task["try_number"] == TRIES[code], (code, way)
         log = stack.log(run, task["try_number"])
-        assert f"EnOS code {code}" in log, way
+        assert f"EnOS code {code}" in log, (code, way)
         assert f"pipeline {run.pipeline_id} of organization {run.org_id}" in log, (code, way)
         assert REFUSALS[code] in log, (code, way)
 

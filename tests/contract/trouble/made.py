@@ -13,14 +13,12 @@ from airflow_provider_enos.api.start_settings import StartSettings
 from airflow_provider_enos.api.start_values import StartProgress, StartTerms
 
 ORG = "o15517683199241"
-
-
 STAGE = {"stage_instance_name": "LatePointTagger_01", "asset_ids": ["a"], "point_ids": ["p"]}
 
 
-def start_flow(pipeline_id, progress=None, *, conflict_seconds=20.0):
+def start_flow(pipeline_id, progress=None):
     terms = StartTerms(
-        conflict_deadline=time.time() + conflict_seconds,
+        conflict_deadline=time.time() + 20,
         start_timeout_seconds=10,
         poll_interval_seconds=0.05,
     )
@@ -66,8 +64,6 @@ READS = {
         "get the stage state of pipeline {id} of {org}",
     ),
 }
-
-
 WRITES = {
     "save": Made(lambda it: calls.save_pipeline(ORG, it, {}), str, "save pipeline {id} of {org}"),
     "release": Made(
