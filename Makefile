@@ -15,7 +15,7 @@ play: setup
 # Everything: what needs no Airflow mostly waits, so three at once, then end to end in a real Airflow
 # and a real browser.
 test: setup lint
-	@$(BIN)/python -m tests.e2e.chromium
+	@$(BIN)/python -m tests.e2e.machine
 	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --cov --cov-report= --ignore tests/e2e
 	@$(BIN)/python -m pytest -q --cov --cov-append --cov-fail-under=95 tests/e2e
 
@@ -37,7 +37,7 @@ bench: setup
 
 # Renew the pictures that the README shows.
 screenshots: setup
-	@$(BIN)/python -m tests.e2e.chromium
+	@$(BIN)/python -m tests.e2e.machine
 	@ENOS_SCREENSHOTS=1 $(BIN)/python -m pytest -q --no-cov -k test_ui tests/e2e
 
 .PHONY: lint

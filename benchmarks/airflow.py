@@ -15,8 +15,8 @@ import psutil
 import psycopg2
 
 from benchmarks.enos import EnOS, Figures, running_enos
-from benchmarks.postgres import running_postgres
 from demo.local_airflow import LocalAirflow
+from demo.postgres import running_postgres
 
 DAGS = Path(__file__).parent / "dags"
 OURS = ("deferrable", "two_triggerers", "start_from_trigger", "sync")
@@ -83,7 +83,7 @@ def measured(ways: Sequence[str]) -> Iterator[Row]:
     with (
         tempfile.TemporaryDirectory(prefix="enos-bench-") as name,
         running_enos(organizations=len(every), pipelines=STARTS, hold=HOLD_SECONDS) as enos,
-        running_postgres(Path(name) / "postgres") as database,
+        running_postgres() as database,
     ):
         connection = json.loads(enos.connection)
         starts = enos.starts()
@@ -109,7 +109,7 @@ def measured(ways: Sequence[str]) -> Iterator[Row]:
             database=database,
         )
         with airflow:
-            airflow.wait_for_dags(set(every))
+            airflow.wait_for_dags()
             pool = {"name": "one_slot", "slots": 1, "include_deferred": False}
             airflow.api("POST", "/pools", json=pool)
             for way in ways:

@@ -60,7 +60,7 @@ def _run(folder: Path, *, stay: bool) -> int:
         )
         with airflow:
             say(f"Airflow on {airflow.url}; waiting for the example DAGs")
-            airflow.wait_for_dags({DEMO_DAG})
+            airflow.wait_for_dags()
             say(f"triggering DAG {DEMO_DAG}")
             run_id = airflow.trigger(DEMO_DAG)
             enos.wait_for_request("start", timeout=120)

@@ -64,6 +64,7 @@ class LocalAirflow:
     ) -> None:
         self.home = home
         self.url = f"http://127.0.0.1:{free_port()}"
+        self._dags_folder = dags_folder
         self._report = report
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._session = requests.Session()
@@ -214,18 +215,23 @@ class LocalAirflow:
             raise (DatabaseBusyError if DATABASE_WAS_BUSY in said else RuntimeError)(said)
         return response.json() if response.content else None
 
-    def wait_for_dags(self, dag_ids: set[str]) -> None:
-        """Wait until the DAG processor has read these DAGs."""
+    def wait_for_dags(self) -> None:
+        """
+        Wait until the DAG processor has read every file; each has a DAG.
+
+        :raises AirflowDidNotStartError: it cannot import one of them.
+        """
+        files = {file.name for file in self._dags_folder.glob("*.py")}
 
         def have_been_read() -> bool:
-            found = {dag["dag_id"] for dag in self.api("GET", "/dags?limit=1000")["dags"]}
-            if dag_ids <= found:
+            dags = self.api("GET", "/dags?limit=1000")["dags"]
+            if files <= {dag["relative_fileloc"] for dag in dags}:
                 return True
             if errors := self.api("GET", "/importErrors")["import_errors"]:
                 raise AirflowDidNotStartError(str(errors))
             return False
 
-        self.wait_until(have_been_read, f"DAGs {sorted(dag_ids)}")
+        self.wait_until(have_been_read, f"DAGs of {sorted(files)}")
 
     def wait_until(self, seen: Callable[[], bool], what: str) -> None:
         """

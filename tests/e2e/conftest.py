@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import logging
 import os
 import re
 import shutil
@@ -15,7 +16,8 @@ from playwright.sync_api import expect, sync_playwright
 
 from airflow_provider_enos.emulator.server import Emulator
 from demo.local_airflow import LocalAirflow
-from tests.e2e.chromium import find_chromium
+from demo.postgres import running_postgres
+from tests.e2e.machine import find_chromium
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -48,6 +50,8 @@ ENVIRONMENT = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
 }
+
+COMPLAINT = re.compile(r"\[(warning|error|critical) ")
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,9 @@ class StatsdServer:
 class Stack:
     """Airflow and EnOS, and the few things that the tests do with both."""
 
-    def __init__(self, airflow, enos, statsd, lineage):
+    def __init__(self, airflow, enos, statsd, lineage, database):
         self.airflow = airflow
+        self.database = database
         self.enos = enos
         self.statsd = statsd
         self.lineage = lineage
@@ -159,8 +164,23 @@ class Stack:
     def run_example(self, dag_id, conf=None):
         return Run(dag_id, self.airflow.trigger(dag_id, conf), None, None)
 
+    def complaints(self, count=80):
+        """The last warnings and errors of Airflow's components."""
+        logs = [path.read_text(errors="replace") for path in self.airflow.home.glob("*.log")]
+        lines = [line[:500] for log in logs for line in log.splitlines() if COMPLAINT.search(line[:60])]
+        return "\n".join(sorted(lines)[-count:])
+
     def accepted_starts(self, pipeline_id):
         return [r for r in self.enos.requests_for("start", pipeline_id) if r.effective]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """Show what Airflow complained about where a test has failed."""
+    report = yield
+    if report.when == "call" and report.failed and (stack := item.funcargs.get("stack")):
+        report.sections.append(("warnings of Airflow", stack.complaints()))
+    return report
 
 
 def pytest_collection_modifyitems(items):
@@ -198,7 +218,12 @@ def stack(tmp_path_factory):
         )
     )
     lineage = folder / "lineage.jsonl"
-    with Emulator(pipelines=14, start_seconds=1.0) as enos, StatsdServer() as statsd:
+    logging.getLogger("uvicorn.access").setLevel(logging.WARNING)  # else a report shows little else
+    with (
+        Emulator(pipelines=14, start_seconds=1.0) as enos,
+        StatsdServer() as statsd,
+        running_postgres() as database,
+    ):
         enos.add_organization(MAINTAINED_ORG, pipelines=3)
         enos.add_organization(WATCHED_ORG, pipelines=len(WATCHED_PIPELINES))
         connection = enos.connection
@@ -212,9 +237,10 @@ def stack(tmp_path_factory):
             dags,
             connections=connections,
             environment=ENVIRONMENT | _observers(statsd, lineage),
+            database=database,
         ) as airflow:
-            airflow.wait_for_dags({p.stem for p in EXAMPLES.glob("*.py")} | {"e2e_start_sync"})
-            yield Stack(airflow, enos, statsd, lineage)
+            airflow.wait_for_dags()
+            yield Stack(airflow, enos, statsd, lineage, database)
 
 
 #: Nothing but the pages under test; root needs the first one.

@@ -1,23 +1,33 @@
 """
 After all the other tests, with everything logged at DEBUG: is anything secret anywhere?
 
-Searched is every file below Airflow's home: logs of tasks and components, the database (XComs,
-rendered fields, trigger arguments, asset events, audit log) and the lock files; what the REST API
+Searched is every file below Airflow's home: logs of tasks and components and the lock files; a dump of
+the database (XComs, rendered fields, trigger arguments, asset events, audit log); what the REST API
 shows; and what was sent to StatsD and OpenLineage.
 """
 
 import json
+import os
 import re
+import subprocess
 
+from demo.postgres import find_program
 from tests.e2e.conftest import PLANTED_SECRET
 
 #: As they stand in a header or in a JSON body.
 HASHES = re.compile(rb"(?i)(?:apim-signature|encryption)\W{1,6}[0-9a-f]{64}")
 
+DUMP = "database.sql"
 
-def places_of(secrets, home):
+
+def places_of(secrets, stack):
     """Return the files that hold one of these, or a signature."""
-    found = {}
+    found, home = {}, stack.airflow.home
+    database = stack.database.replace("+psycopg2", "")
+    # Bytes as text, where they are.
+    environment = {**os.environ, "PGOPTIONS": "-c bytea_output=escape"}
+    dump = [find_program("pg_dump"), "--dbname", database, "--file", home / DUMP]
+    subprocess.run(dump, check=True, env=environment)
     for path in home.rglob("*"):
         if path.is_file() and not path.is_symlink():
             content = path.read_bytes()
@@ -47,7 +57,7 @@ def test_no_secret_is_anywhere(stack):
     tokens = list(stack.enos._gate._tokens)
     secrets = [stack.enos.secret_key, *tokens]
 
-    assert places_of(secrets, stack.airflow.home) == {}
+    assert places_of(secrets, stack) == {}
     shown = shown_by_rest(stack)
     assert [secret for secret in secrets if secret in shown] == []
     assert tokens
@@ -61,6 +71,7 @@ def test_search_finds_a_secret_that_a_task_has_said(stack):
     run_id = stack.airflow.trigger("e2e_leak")
     assert stack.airflow.wait_for_run("e2e_leak", run_id) == "success"
 
-    found = places_of([PLANTED_SECRET], stack.airflow.home)
+    found = places_of([PLANTED_SECRET], stack)
 
     assert any("dag_id=e2e_leak" in path for path in found), found
+    assert DUMP in found

@@ -10,5 +10,6 @@ with DAG("e2e_leak", schedule=None):
     @task
     def say():
         logging.getLogger(__name__).info("it is %s", os.environ["E2E_PLANTED"])
+        return os.environ["E2E_PLANTED"]
 
     say()
