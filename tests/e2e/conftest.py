@@ -51,7 +51,7 @@ ENVIRONMENT = {
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
 }
 
-COMPLAINT = re.compile(r"\[(warning|error|critical) ")
+COMPLAINT = re.compile(r"^.{,40}\[(warning|error|critical) ")
 
 
 @dataclass(frozen=True)
@@ -167,8 +167,8 @@ class Stack:
     def complaints(self, count=80):
         """The last warnings and errors of Airflow's components."""
         logs = [path.read_text(errors="replace") for path in self.airflow.home.glob("*.log")]
-        lines = [line[:500] for log in logs for line in log.splitlines() if COMPLAINT.search(line[:60])]
-        return "\n".join(sorted(lines)[-count:])
+        lines = [line[:500] for log in logs for line in log.splitlines()]
+        return "\n".join(sorted(filter(COMPLAINT.search, lines))[-count:])
 
     def accepted_starts(self, pipeline_id):
         return [r for r in self.enos.requests_for("start", pipeline_id) if r.effective]
