@@ -15,7 +15,7 @@ import psutil
 import psycopg2
 
 from benchmarks.enos import EnOS, Figures, running_enos
-from demo.local_airflow import LocalAirflow
+from demo.local_airflow import LocalAirflow, free_port
 from demo.postgres import running_postgres
 
 DAGS = Path(__file__).parent / "dags"
@@ -123,7 +123,7 @@ def measured(ways: Sequence[str]) -> Iterator[Row]:
 
 def _second_triggerer(airflow: LocalAirflow) -> str:
     name = "second-triggerer"
-    port = {"AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": "8795"}  # beside the first one's 8794
+    port = {"AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port())}
     airflow.start_component("triggerer", name=name, environment=port)
     alive = "/jobs?job_type=TriggererJob&is_alive=true"
     airflow.wait_until(lambda: len(airflow.api("GET", alive)["jobs"]) == 2, "second triggerer")

@@ -1,4 +1,4 @@
-"""One real Airflow and one emulator for all end-to-end tests."""
+"""One real Airflow and one emulator for all end-to-end tests of a process."""
 
 import itertools
 import json
@@ -18,6 +18,7 @@ from airflow_provider_enos.emulator.server import Emulator
 from demo.local_airflow import LocalAirflow
 from demo.postgres import running_postgres
 from tests.e2e.machine import find_chromium
+from tests.e2e.secret_search import check_that_nothing_secret_is_shown
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -183,11 +184,6 @@ def pytest_runtest_makereport(item):
     return report
 
 
-def pytest_collection_modifyitems(items):
-    """The search for secrets comes last, when there is most to search."""
-    items.sort(key=lambda item: "e2e/test_secrets" in item.nodeid)
-
-
 def _observers(statsd, lineage):
     """The settings that let Airflow tell its metrics and lineage."""
     to_file = {"type": "file", "log_file_path": str(lineage), "append": True}
@@ -217,7 +213,8 @@ def stack(tmp_path_factory):
             '"replay",', '"replay_on_workers",'
         )
     )
-    lineage = folder / "lineage.jsonl"
+    home = folder / "airflow"
+    lineage = home / "lineage.jsonl"
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)  # else a report shows little else
     with (
         Emulator(pipelines=14, start_seconds=1.0) as enos,
@@ -233,14 +230,16 @@ def stack(tmp_path_factory):
             "enos_wrong_key": connection | {"password": "wrong"},
         }
         with LocalAirflow(
-            folder / "airflow",
+            home,
             dags,
             connections=connections,
             environment=ENVIRONMENT | _observers(statsd, lineage),
             database=database,
         ) as airflow:
             airflow.wait_for_dags()
-            yield Stack(airflow, enos, statsd, lineage, database)
+            stack = Stack(airflow, enos, statsd, lineage, database)
+            yield stack
+            check_that_nothing_secret_is_shown(stack)
 
 
 #: Nothing but the pages under test; root needs the first one.
