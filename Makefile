@@ -12,12 +12,12 @@ demo: setup
 play: setup
 	@$(BIN)/python -m demo play
 
-# Everything: what needs no Airflow mostly waits, so three at once, then end to end in a real Airflow
-# and a real browser.
+# Everything: what needs no Airflow mostly waits, so three at once; then end to end with real browsers
+# in two real Airflows at once.
 test: setup lint
 	@$(BIN)/python -m tests.e2e.machine
 	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --cov --cov-report= --ignore tests/e2e
-	@$(BIN)/python -m pytest -q --cov --cov-append --cov-fail-under=95 tests/e2e
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --cov --cov-append --cov-fail-under=95 tests/e2e
 
 # The fast part.
 check: setup lint
