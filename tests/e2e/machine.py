@@ -42,14 +42,15 @@ def prepare():
     :raises SystemExit: PostgreSQL is missing, and only an administrator can install it.
     """
     is_administrator = bool(shutil.which("apt-get")) and os.geteuid() == 0
-    if find_chromium() is None and not is_administrator:
-        subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=True)
-    elif find_chromium() is None:
-        install("chromium", "fonts-dejavu-core")
-    if not has_postgres() and not is_administrator:
-        sys.exit("PostgreSQL is missing, please install it (Debian: apt install postgresql).")
-    elif not has_postgres():
+    if not has_postgres():
+        if not is_administrator:
+            sys.exit("PostgreSQL is missing, please install it (Debian: apt install postgresql).")
         install("postgresql")
+    if find_chromium() is None:
+        if is_administrator:
+            install("chromium", "fonts-dejavu-core")
+        else:
+            subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=True)
 
 
 if __name__ == "__main__":
