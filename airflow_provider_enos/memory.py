@@ -17,12 +17,18 @@ def key_of(verb: str) -> str:
     return f"enos_{verb}"
 
 
+def note_of_try(xcom: Any, try_number: int | None) -> dict[str, Any] | None:
+    """Return what a trigger has noted in an XCom, if that was in this very try."""
+    is_mine = isinstance(xcom, dict) and xcom.get("try_number") == try_number
+    return xcom if is_mine else None
+
+
 class TryMemory:
     """
     A note in the task's state store, of Airflow 3.3: an earlier try may have done this already.
 
-    It is written before the first request and outlives the worker. A person who clears the task
-    wants it done afresh, so a note from before a clear does not count.
+    It is written before the first request, or before the task is deferred, and outlives the worker.
+    A person who clears the task wants it done afresh, so a note from before a clear does not count.
 
     :param verb: What is done to the pipeline, in EnOS's words.
     """
@@ -46,9 +52,9 @@ class TryMemory:
         is_mine = isinstance(note, dict) and subject.items() <= note.items()
         return note if is_mine else None
 
-    def note(self, pipeline_id: str, org_id: str, **outcome: Any) -> None:
-        """Remember that this try may do it, and then what has come of it."""
-        note = {**self._subject(pipeline_id, org_id), **outcome}
+    def note(self, pipeline_id: str, org_id: str, **facts: Any) -> None:
+        """Remember that this try may do it, and what else the next one must know."""
+        note = {**self._subject(pipeline_id, org_id), **facts}
         self._ask(lambda store: store.set(self._key, note))
 
     def forget(self) -> None:

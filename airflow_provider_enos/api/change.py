@@ -1,17 +1,20 @@
 """
 Stop, pause or release a pipeline, or reset its offset, and see it done.
 
-    POST stop -+- accepted ----------> wait for STOPPED
-               +- 61152 -------------> read the status: fine if STOPPED, wait if in between,
-               |                       else it cannot be stopped
-               +- answer lost, 5xx --> it may have been stopped: read the status, POST again
-               +- else --------------> fail
+    look --> POST stop -+- accepted ----------> wait for STOPPED
+                        +- 61152 -------------> read the status: fine if STOPPED, wait if in
+                        |                       between, else it cannot be stopped
+                        +- answer lost, 5xx --> it may have been stopped: read the status, POST
+                        |                       again
+                        +- else --------------> fail
+
+Whose doing it is that the pipeline is stopped after a lost answer, the look before it tells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
 
@@ -25,7 +28,7 @@ from airflow_provider_enos.api.errors import (
 )
 from airflow_provider_enos.api.messages import Call
 from airflow_provider_enos.api.pipeline import PipelineStatus
-from airflow_provider_enos.api.transport import Flow, Log, Now, Sleep
+from airflow_provider_enos.api.transport import Flow, Log, Note, Now, Sleep
 
 #: Of a pipeline that is not among the released ones: EnOS shows no status of it.
 UNRELEASED = PipelineStatus("UNRELEASED")
@@ -109,6 +112,10 @@ class ChangeTerms:
     poll_interval_seconds: float
     started_at: float = 0.0
 
+    def may_be_late(self, now: float) -> bool:
+        """Whether the list may still show the pipeline as it was before that start."""
+        return now < self.started_at + looks.LIST_LAG_SECONDS
+
 
 @dataclass(slots=True)
 class ChangeProgress:
@@ -117,11 +124,15 @@ class ChangeProgress:
 
     :param attempts: Requests sent for the change.
     :param ambiguous: One of them, or one of an earlier try, may have been carried out.
+    :param was_so: Before the first of them, the pipeline was as it is to be.
+    :param note: Writes down, for who goes on after a crash, that the change may be under way.
     """
 
     attempts: int = 0
     accepted: bool = False
     ambiguous: bool = False
+    was_so: bool = False
+    note: Callable[[], Awaitable[None] | None] | None = field(default=None, compare=False)
 
     @property
     def may_have_changed(self) -> bool:
@@ -219,7 +230,8 @@ def stop_pipeline(
     :raises EnOSError: see :func:`change_pipeline`.
     """
     terms = ChangeTerms(deadline, limit, poll_interval_seconds, started_at)
-    result = yield from change_pipeline(STOP, org_id, pipeline_id, terms, ChangeProgress())
+    progress = ChangeProgress(ambiguous=True)  # whoever it was that stopped it
+    result = yield from change_pipeline(STOP, org_id, pipeline_id, terms, progress)
     if result.refusal is not None:
         raise result.refusal
     return PipelineStatus(result.status)
@@ -265,7 +277,8 @@ def _until_accepted(
 ) -> Flow[tuple[PipelineStatus, EnOSError] | None]:
     """Return ``None`` when EnOS accepts, else the status that makes it needless or impossible."""
     patience = flows.Patience(flows.WAIT_PATIENCE.seconds, terms.deadline)
-    attempt = partial(_noted, change.call(org_id, pipeline_id), progress)
+    yield from _look_first(change, org_id, pipeline_id, terms, progress, patience)
+    attempt = partial(_counted, change.call(org_id, pipeline_id), progress)
     refused_since: float | None = None
     while True:
         try:
@@ -276,7 +289,8 @@ def _until_accepted(
                 raise
             status = yield from _status_after(change, error, org_id, pipeline_id, patience)
             now = yield Now()
-            is_stale = now < terms.started_at + looks.LIST_LAG_SECONDS and not status.is_running
+            progress.was_so &= status == change.target
+            is_stale = terms.may_be_late(now) and not status.is_running
             if _is_verdict(change, status, error) and not is_stale:
                 return status, error
             deadline = terms.deadline
@@ -299,12 +313,30 @@ def _until_accepted(
             return None
 
 
-def _noted(call: Call[None], progress: ChangeProgress) -> Flow[None]:
+def _look_first(
+    change: Change,
+    org_id: str,
+    pipeline_id: str,
+    terms: ChangeTerms,
+    progress: ChangeProgress,
+    patience: flows.Patience,
+) -> Flow[None]:
+    """See whether the pipeline is so without us."""
+    if progress.ambiguous or not change.shows or terms.may_be_late((yield Now())):
+        return
+    status = yield from looks.see_status(org_id, pipeline_id, patience)
+    progress.was_so = status == change.target
+
+
+def _counted(call: Call[None], progress: ChangeProgress) -> Flow[None]:
+    if progress.note and not (progress.was_so or progress.ambiguous):
+        write, progress.note = progress.note, None
+        yield Note(write)
     progress.attempts += 1
     try:
         yield from flows.once(call)
     except EnOSError as error:
-        progress.ambiguous |= error.ambiguous
+        progress.ambiguous |= error.ambiguous and not progress.was_so
         raise
 
 

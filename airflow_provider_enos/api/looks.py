@@ -97,6 +97,25 @@ def see_lag(org_id: str, pipeline_id: str, *, max_age_seconds: float) -> Flow[Sh
     return seen
 
 
+def see_status(
+    org_id: str, pipeline_id: str, patience: flows.Patience = flows.AT_ONCE
+) -> Flow[PipelineStatus | None]:
+    """
+    Return the status of a pipeline to which something is about to be done.
+
+    ``None``: EnOS does not show it, or does not let us look.
+
+    :raises EnOSError: trouble that passes, and has not within ``patience``.
+    """
+    try:
+        look, _ = yield from _look_for(org_id, pipeline_id, patience, SECOND_LOOK_SECONDS)
+    except EnOSError as error:
+        if error.transient:
+            raise error.again(f"look at pipeline {pipeline_id} of organization {org_id}") from error
+        return None
+    return None if look is None else look.status
+
+
 def find_pipeline(
     org_id: str,
     pipeline_id: str,
@@ -115,28 +134,38 @@ def find_pipeline(
     begun = yield Now()
     others_twice = 0
     while True:
-        others = False
-        for is_system in (False, True):
-            page = partial(
-                see_page,
-                org_id,
-                is_system=is_system,
-                max_age_seconds=max_age_seconds,
-                patience=patience,
-            )
-            try:
-                listing = yield from flows.collected(page, until=pipeline_id)
-            except EnOSError as error:
-                raise error.again(during) from error
-            if pipeline_id in listing.pipelines:
-                return Look(listing.pipelines[pipeline_id], listing.begun_at)
-            others = others or bool(listing.pipelines)
+        try:
+            look, others = yield from _look_for(org_id, pipeline_id, patience, max_age_seconds)
+        except EnOSError as error:
+            raise error.again(during) from error
+        if look is not None:
+            return look
         others_twice += others
         now = yield Now()
         if others_twice >= 2 or now >= begun + LIST_LAG_SECONDS:
             raise PipelineNotFoundError("it is not among the released pipelines", during=during)
         yield Sleep(SECOND_LOOK_SECONDS)
         max_age_seconds = min(max_age_seconds, SECOND_LOOK_SECONDS / 2)
+
+
+def _look_for(
+    org_id: str, pipeline_id: str, patience: flows.Patience, max_age_seconds: float
+) -> Flow[tuple[Look | None, bool]]:
+    """Look among the users' pipelines and the system's; return also whether others are listed."""
+    others = False
+    for is_system in (False, True):
+        page = partial(
+            see_page,
+            org_id,
+            is_system=is_system,
+            max_age_seconds=max_age_seconds,
+            patience=patience,
+        )
+        listing = yield from flows.collected(page, until=pipeline_id)
+        if pipeline_id in listing.pipelines:
+            return Look(listing.pipelines[pipeline_id], listing.begun_at), True
+        others = others or bool(listing.pipelines)
+    return None, others
 
 
 def settled_status(

@@ -51,6 +51,11 @@ class PipelineStatus(str):
         """Whether it is none that EnOS documents and no failure: keep waiting."""
         return self not in self.DOCUMENTED and not self.has_failed
 
+    @property
+    def may_run(self) -> bool:
+        """Whether it runs or may be about to, by whoever's doing."""
+        return self.is_running or self.is_in_transition
+
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:

@@ -1,17 +1,18 @@
 """
 Start a pipeline, whatever happens on the way.
 
-    queue up --> POST start -+- accepted ----------> wait for RUNNING
-                             +- 61121 -------------> somebody is starting: pause, POST again
-                             +- 61165 -------------> read the status: fine if RUNNING,
-                             |                       wait if in between
-                             +- answer lost, 5xx --> it may have started: read the status,
-                             |                       then queue up again
-                             +- not reached, 429 --> pause, queue up again
-                             +- else --------------> fail
+    queue up, look --> POST start -+- accepted ----------> wait for RUNNING
+                                   +- 61121 -------------> somebody is starting: pause, POST again
+                                   +- 61165 -------------> read the status: fine if RUNNING,
+                                   |                       wait if in between
+                                   +- answer lost, 5xx --> it may have started: read the status,
+                                   |                       then queue up again
+                                   +- not reached, 429 --> pause, queue up again
+                                   +- else --------------> fail
 
 A start may be sent twice without harm, since EnOS refuses to start a running pipeline (61165). So
-no answer is taken as "probably fine": what is unclear is settled by reading.
+no answer is taken as "probably fine": what is unclear is settled by reading. Whose doing it is that
+the pipeline runs then, the look before the request tells.
 """
 
 from __future__ import annotations
@@ -190,7 +191,6 @@ class _Refusals:
         if not error.transient:
             raise error
         if error.ambiguous:
-            self._progress.ambiguous = True
             status = yield from self._status()
             if status.is_running:
                 return status
@@ -198,7 +198,6 @@ class _Refusals:
         return None
 
     def _after_wrong_status(self, refusal: PipelineStateError) -> Flow[PipelineStatus | None]:
-        self._progress.met_running = True
         try:
             status = yield from self._status()
         except PipelineNotFoundError:

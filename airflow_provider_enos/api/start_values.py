@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
@@ -56,21 +57,21 @@ class StartProgress:
     :param attempts: Start requests sent.
     :param conflicts: How many of them EnOS refused because of another start (61121).
     :param accepted_at: When EnOS accepted a start of ours, in seconds since 1970.
-    :param ambiguous: A start, of this or of an earlier try, may have been accepted.
-    :param met_running: EnOS refused a start because of the status; after a triggerer's death that
-        may be our own doing.
+    :param ambiguous: A start, of this or of an earlier try, may have been accepted. One that was
+        sent while the pipeline ran anyway is none of these.
+    :param note: Writes down, for who goes on after a crash, that a start may be under way.
     """
 
     attempts: int = 0
     conflicts: int = 0
     accepted_at: float | None = None
     ambiguous: bool = False
-    met_running: bool = False
+    note: Callable[[], Awaitable[None] | None] | None = field(default=None, compare=False)
 
     @property
     def may_have_started(self) -> bool:
         """Whether the pipeline may run because of this task."""
-        return self.accepted_at is not None or self.ambiguous or self.met_running
+        return self.accepted_at is not None or self.ambiguous
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Generator, Hashable
+from collections.abc import Awaitable, Callable, Generator, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
@@ -56,6 +56,17 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """
+    Write something down that must be known after a crash, before anything else is done.
+
+    :param write: Blocks in a worker, is awaited in the triggerer.
+    """
+
+    write: Callable[[], Awaitable[None] | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Share(Generic[T]):
     """
     Have the result of a flow, perhaps one that another flow has just found.
@@ -85,7 +96,7 @@ class Shared(Generic[T]):
     begun_at: float
 
 
-Step: TypeAlias = Send | Sleep | Wait | Now | Log | Share[Any]
+Step: TypeAlias = Send | Sleep | Wait | Now | Log | Note | Share[Any]
 Flow: TypeAlias = Generator[Step, Any, T]
 
 
@@ -150,6 +161,8 @@ def run(flow: Flow[T], io: BlockingIO) -> T:
                         io.sleep(seconds)
                     case Wait(future, seconds):
                         io.wait(future, seconds)
+                    case Note(write):
+                        write()
                     case _:
                         result = _at_once(step, io)
             except EnOSError as error:
@@ -212,6 +225,10 @@ async def _perform(step: Step, io: AsyncIO) -> Any:
             # Whoever has the future looks at its error; asyncio shall not complain of this one.
             waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
             await asyncio.wait([waiting], timeout=seconds)
+            return None
+        case Note(write):
+            if (writing := write()) is not None:
+                await writing
             return None
         case _:
             return _at_once(step, io)

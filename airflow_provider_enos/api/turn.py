@@ -18,9 +18,10 @@ from airflow_provider_enos.api.errors import (
 )
 from airflow_provider_enos.api.messages import Call
 from airflow_provider_enos.api.pacing import Pacing
+from airflow_provider_enos.api.pipeline import PipelineStatus
 from airflow_provider_enos.api.queue import Place, StartQueue
 from airflow_provider_enos.api.start_values import StartProgress, StartTerms
-from airflow_provider_enos.api.transport import Flow, Log, Now, Shared, Sleep, Wait
+from airflow_provider_enos.api.transport import Flow, Log, Note, Now, Shared, Sleep, Wait
 
 #: A turn that is free is had within a moment, so that one attempt is made whatever the budget.
 LEAST_WAIT_SECONDS = 1.0
@@ -60,6 +61,9 @@ class StartTurn:
         self._looked_at = 0.0
         self._look_seconds = 0.0
         self._statuses: dict[str, str] = {}
+        #: Whether the pipeline ran, or was being started, before there was any start of ours.
+        self._ran_before = False
+        self._seen_at = 0.0
 
     def start(self, call: Call[None]) -> Flow[None]:
         """
@@ -72,6 +76,7 @@ class StartTurn:
         self._number = place.number
         try:
             pacing = yield from self._turn(place)
+            yield from self._look_before()  # now, while EnOS may be busy anyway
             while not (yield from self._is_accepted(call, pacing)):
                 pass
         finally:
@@ -90,7 +95,7 @@ class StartTurn:
         pacing = place.turn.result()
         self._looked_at = now = yield Now()
         pacing.resume(now)
-        self._look_seconds = 0.0
+        self._look_seconds = self._seen_at = 0.0
         if pacing.ask_at > now + LONG_PAUSE_SECONDS:
             yield Log(
                 "It is the turn of pipeline %s; EnOS is asked in %.0f s, when it may be free.",
@@ -98,10 +103,25 @@ class StartTurn:
             )
         return pacing
 
+    def _look_before(self) -> Flow[None]:
+        """See, unless that was a moment ago, whether the pipeline runs without us; note if not."""
+        if self._progress.ambiguous:
+            return
+        now = yield Now()
+        if not self._seen_at <= now <= self._seen_at + looks.LIST_LAG_SECONDS:
+            self._see((yield from looks.see_status(self._org_id, self._pipeline_id)), now)
+        if self._progress.note and not self._ran_before:
+            write, self._progress.note = self._progress.note, None
+            yield Note(write)
+
+    def _see(self, status: PipelineStatus | None, now: float) -> None:
+        self._ran_before, self._seen_at = status is not None and status.may_run, now
+
     def _is_accepted(self, call: Call[None], pacing: Pacing) -> Flow[bool]:
         """Send the start once, when it is time to."""
         deadline = self._terms.acceptance_deadline
         yield from self._until_due(pacing)
+        yield from self._look_before()
         self._progress.attempts += 1
         sent_at = yield Now()
         try:
@@ -116,6 +136,7 @@ class StartTurn:
             yield from self._tell(pacing, now)
             return False
         except EnOSError as error:
+            self._progress.ambiguous |= error.ambiguous and not self._ran_before
             if error.transient:
                 now = yield Now()
                 pause = max(error.retry_after_seconds or 0, TROUBLE_PAUSE_SECONDS)
@@ -162,6 +183,8 @@ class StartTurn:
             is_news = status_before != "RUNNING" or (is_last_of_ours and pacing.ran_after is None)
             if pipeline.status == "RUNNING" and is_news:
                 pacing.saw_running(pipeline.pipeline_id, now)
+            if pipeline.pipeline_id == self._pipeline_id:
+                self._see(pipeline.status, now)
         self._statuses = {one.pipeline_id: str(one.status) for one in seen.value.pipelines}
 
     def _tell(self, pacing: Pacing, now: float) -> Flow[None]:

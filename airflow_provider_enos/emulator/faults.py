@@ -41,11 +41,13 @@ class Fault:
     :param on: The operation it meets, see ``OPERATIONS``; None: any.
     :param pipeline_id: The only pipeline it meets; None: any, and calls without a pipeline.
     :param times: How many requests it meets; None: all until the faults are cleared.
+    :param skip: How many of those that it could meet it leaves alone before.
     """
 
     on: str | None = None
     pipeline_id: str | None = None
     times: int | None = 1
+    skip: int = 0
 
     #: Whether EnOS carries the request out before the trouble begins.
     carried_out = True
@@ -54,12 +56,14 @@ class Fault:
         """
         Refuse what would never meet a request.
 
-        :raises ValueError: no such operation, or no times.
+        :raises ValueError: no such operation, no times, or less than none to skip.
         """
         if self.on is not None and self.on not in OPERATIONS:
             raise ValueError(f"no operation {self.on!r}; there are {', '.join(sorted(OPERATIONS))}")
         if self.times is not None and self.times < 1:
             raise ValueError(f"times is {self.times}, not 1 or more")
+        if self.skip < 0:
+            raise ValueError(f"skip is {self.skip}, not 0 or more")
 
     def meets(self, operation: str, pipeline_id: str | None) -> bool:
         """Whether this request is one to disturb."""
@@ -187,17 +191,26 @@ def fault_as_json(fault: Fault) -> dict[str, Any]:
     return {"fault": type(fault).__name__, **values}
 
 
+@dataclass(eq=False)
+class _Ordered:
+    """A fault, and how many requests it still leaves alone and then meets."""
+
+    fault: Fault
+    skip: int
+    left: int | None
+
+
 class FaultList:
     """The faults still to come, in order. May be used from any thread."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._faults: list[tuple[Fault, int | None]] = []
+        self._faults: list[_Ordered] = []
 
     def append(self, fault: Fault) -> None:
         """Order a fault."""
         with self._guard:
-            self._faults.append((fault, fault.times))
+            self._faults.append(_Ordered(fault, fault.skip, fault.times))
 
     def clear(self) -> None:
         """Cancel all that have not happened."""
@@ -207,18 +220,22 @@ class FaultList:
     def take(self, operation: str, pipeline_id: str | None) -> Fault | None:
         """The fault that meets this request, counted as having happened."""
         with self._guard:
-            for position, (fault, left) in enumerate(self._faults):
-                if fault.meets(operation, pipeline_id):
-                    if left == 1:
-                        del self._faults[position]
-                    elif left is not None:
-                        self._faults[position] = (fault, left - 1)
-                    return fault
+            for ordered in self._faults:
+                if not ordered.fault.meets(operation, pipeline_id):
+                    continue
+                if ordered.skip > 0:
+                    ordered.skip -= 1
+                    continue
+                if ordered.left is not None:
+                    ordered.left -= 1
+                if ordered.left == 0:
+                    self._faults.remove(ordered)
+                return ordered.fault
         return None
 
     def __iter__(self) -> Iterator[Fault]:
         with self._guard:
-            return iter([fault for fault, _ in self._faults])
+            return iter([ordered.fault for ordered in self._faults])
 
     def __len__(self) -> int:
         return len(self._faults)

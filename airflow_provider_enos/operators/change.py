@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import (
@@ -76,10 +77,11 @@ class ChangePipelineOperator(PipelineOperator):
         self._guarded(self._policy)
         self._push_console_link(context)
         memory = TryMemory(context, self.verb)
-        progress = ChangeProgress(ambiguous=memory.has(pipeline_id, org_id))
-        memory.note(pipeline_id, org_id)
+        note = partial(memory.note, pipeline_id, org_id)
+        progress = ChangeProgress(ambiguous=memory.has(pipeline_id, org_id), note=note)
         terms = self._terms(context)
         if self.deferrable:
+            note()  # the worker that could do it later may never come
             self._defer(pipeline_id, terms, earlier_try=progress.ambiguous)
         try:
             result = self.hook.run(

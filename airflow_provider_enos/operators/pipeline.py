@@ -84,10 +84,14 @@ class PipelineOperator(PipelineTask, BaseOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except (TaskDeferralTimeout, TaskDeferralError) as error:
+            self._ended_by_airflow(context)
             raise type(error)(
                 f"{error}: Airflow ended the trigger that was {self.doing} pipeline "
                 f"{self.pipeline_id}, which may go on in EnOS."
             ) from error
+
+    def _ended_by_airflow(self, context: Context) -> None:
+        """Do what must be done for the next try when Airflow has ended the trigger."""
 
     def _check_what_is_known(self) -> None:
         """Check, when the DAG is parsed, all that holds no template."""
@@ -134,9 +138,11 @@ class PipelineOperator(PipelineTask, BaseOperator):
         """
         Tell Airflow's metrics and lineage what has come of it, and those who wait for its asset.
 
-        :param is_news: The pipeline was changed.
+        :param is_news: The pipeline was changed; if not, no later try of the task shall think so.
         """
         self._returned = result
+        if not is_news:
+            TryMemory(context, self.verb).forget()
         count_task(
             self.verb,
             result["outcome"],

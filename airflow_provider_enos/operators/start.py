@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import (
@@ -31,7 +32,7 @@ from airflow_provider_enos.api.start_settings import (
 from airflow_provider_enos.api.start_values import Outcome, StartProgress, StartResult, StartTerms
 from airflow_provider_enos.arguments import choice, is_lazy, seconds
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
-from airflow_provider_enos.memory import TryMemory, key_of
+from airflow_provider_enos.memory import TryMemory, key_of, note_of_try
 from airflow_provider_enos.operators.pipeline import DEFERRAL_SLACK, PipelineOperator
 from airflow_provider_enos.telemetry import count_task
 
@@ -160,23 +161,22 @@ class StartPipelineOperator(PipelineOperator):
         settings = self._guarded(self._start_settings)
         if_running = self._guarded(lambda: self._if_running(context))
         self._guarded(lambda: self.hook.org_id)
-        self._hook_for_kill = self.hook.apart(KILL_SECONDS)
+        self._hook_for_kill = self._guarded(lambda: self.hook.apart(KILL_SECONDS))
         self._push_console_link(context)
         memory, subject = TryMemory(context, self.verb), (settings.pipeline_id, self.hook.org_id)
         earlier_try = memory.has(*subject)
         try:
             if if_running != "succeed" and not earlier_try:
                 self._meet_running(if_running)
-            if not earlier_try:
-                memory.note(*subject)
+            note = partial(memory.note, *subject)
             if self.deferrable:
+                note()  # the worker that could do it later may never come
                 self._defer(context, settings, earlier_try)
-            progress = self._progress = StartProgress(ambiguous=earlier_try)
+            progress = self._progress = StartProgress(ambiguous=earlier_try, note=note)
             terms = self._terms(self._deadline(context))
             result = self.hook.run(
                 until_accepted(self.hook.org_id, settings, terms, progress, self.hook.start_queue)
             )
-            memory.note(*subject, outcome=str(result.outcome), accepted_at=progress.accepted_at)
             result = self.hook.run(until_running(result, terms))
             self._settle()
         except TaskKilledError:
@@ -295,10 +295,22 @@ class StartPipelineOperator(PipelineOperator):
         self, context: Context, error: EnOSError, *, may_have_worked: bool, conflicts: int = 0
     ) -> NoReturn:
         if may_have_worked and self.start_from_trigger:
-            # The next try begins in the triggerer as well, which reads only XComs.
-            note = {"try_number": context["ti"].try_number + 1}
-            context["ti"].xcom_push(key=key_of(self.verb), value=note)
+            self._tell_next_trigger(context)
         super()._fail(context, error, may_have_worked=may_have_worked, conflicts=conflicts)
+
+    def _ended_by_airflow(self, context: Context) -> None:
+        if not self.start_from_trigger:
+            return
+        ti = context["ti"]
+        note = note_of_try(ti.xcom_pull(key=key_of(self.verb)), ti.try_number)
+        if note and note.get("may_have_worked"):
+            self._tell_next_trigger(context)
+
+    def _tell_next_trigger(self, context: Context) -> None:
+        """Note in an XCom that this try may have started it: the next one begins in the triggerer
+        as well, which reads nothing else."""
+        note = {"try_number": context["ti"].try_number + 1, "may_have_worked": True}
+        context["ti"].xcom_push(key=key_of(self.verb), value=note)
 
     def _settle(self) -> None:
         """Keep what was started: a kill from now on comes too late, one before it counts."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from airflow.sdk.execution_time.xcom import XCom
 
-from airflow_provider_enos.memory import key_of
+from airflow_provider_enos.memory import key_of, note_of_try
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +41,13 @@ class TriggerMemory:
             "map_index": -1 if task_instance.map_index is None else task_instance.map_index,
         }
 
-    async def note(self, **facts: float | None) -> None:
-        """Remember that this try's request is on its way, and what else the next run must know."""
-        note = {"try_number": self._try_number, **facts}
+    async def note(self, *, may_have_worked: bool = True, **facts: float | None) -> None:
+        """
+        Remember what the next run of this try must know.
+
+        :param may_have_worked: A request is on its way, or was.
+        """
+        note = {"try_number": self._try_number, "may_have_worked": may_have_worked, **facts}
         self._has_noted |= await self.push(self._key, note)
 
     async def recall(self) -> dict[str, Any] | None:
@@ -67,9 +71,7 @@ class TriggerMemory:
     async def _read(self) -> dict[str, Any] | None:
         if not self._where:
             return None
-        note = await XCom.aget_one(key=self._key, **self._where)
-        is_mine = isinstance(note, dict) and note.get("try_number") == self._try_number
-        return note if is_mine else None
+        return note_of_try(await XCom.aget_one(key=self._key, **self._where), self._try_number)
 
     async def push(self, key: str, value: Any) -> bool:
         """Set an XCom and return whether that was possible."""

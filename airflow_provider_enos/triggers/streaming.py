@@ -176,7 +176,7 @@ class StartPipelineTrigger(_EnOSTrigger):
         self.earlier_try = earlier_try
         self.stop_on_kill = stop_on_kill
         self._given = {name: getattr(self, name) for name in _RENDERED}
-        self._progress = StartProgress(ambiguous=earlier_try)
+        self._progress = StartProgress(ambiguous=earlier_try, note=self._note)
         self._memory = TriggerMemory(None)
         self._begun_at = begun_at or time.time()
 
@@ -196,15 +196,18 @@ class StartPipelineTrigger(_EnOSTrigger):
         )
         hook = await self._hook()
         memory = self._memory = TriggerMemory(self.task_instance)
-        if (note := await memory.recall()) is not None:
-            self.log.info("An earlier run of this trigger may have started the pipeline.")
-            self._progress.ambiguous = True
-            self._progress.accepted_at = note.get("accepted_at")
+        note = await memory.recall()
+        if note is not None and self.begun_at in (None, note.get("begun_at")):
             self._begun_at = note.get("begun_at") or self._begun_at
-        await self._note()
-        if self.begun_at is None and (url := hook.console_link(settings.pipeline_id)):
-            # No worker has run, so nobody else makes the button work meanwhile.
-            await memory.push(PipelineConsoleLink().xcom_key, url)
+            self._progress.accepted_at = note.get("accepted_at")
+            if note.get("may_have_worked"):
+                self.log.info("An earlier run of this trigger may have started the pipeline.")
+                self._progress.ambiguous = True
+        if self.begun_at is None:  # no worker has run: nobody else does these two
+            if note is None:
+                await memory.note(may_have_worked=False, begun_at=self._begun_at)
+            if url := hook.console_link(settings.pipeline_id):
+                await memory.push(PipelineConsoleLink().xcom_key, url)
         terms = StartTerms(
             conflict_deadline=self._begun_at + self.conflict_timeout_seconds,
             start_timeout_seconds=self.start_timeout_seconds,
@@ -342,10 +345,8 @@ class ChangePipelineTrigger(_EnOSTrigger):
     async def _outcome(self) -> dict[str, Any]:
         hook = await self._hook()
         memory = TriggerMemory(self.task_instance, self.verb)
-        if await memory.recall() is None:
-            await memory.note()
-        else:
-            self._progress.ambiguous = True
+        self._progress.ambiguous |= await memory.recall() is not None
+        self._progress.note = memory.note
         terms = ChangeTerms(self.deadline, self.limit, self.poll_interval_seconds, self.started_at)
         pipeline_id = parse_id(self.pipeline_id, "pipeline_id")
         flow = change_pipeline(CHANGES[self.verb], hook.org_id, pipeline_id, terms, self._progress)

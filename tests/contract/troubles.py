@@ -35,9 +35,9 @@ class Trouble:
         """Whether EnOS carries a request out that meets it."""
         return self.fault.carried_out and self.error is not None
 
-    def on(self, operation, times=1):
+    def on(self, operation, times=1, skip=0):
         """Return the fault, to be ordered."""
-        return replace(self.fault, on=operation, times=times)
+        return replace(self.fault, on=operation, times=times, skip=skip)
 
 
 def lost(fault, timeout=30.0):

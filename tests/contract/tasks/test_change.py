@@ -70,10 +70,12 @@ def trouble(before, *faults):
     return arrange
 
 
-def in_transition(now, soon):
+def in_transition(now, soon, until="list"):
+    """Begin between two statuses, and be over when EnOS is asked so."""
+
     def arrange(stage):
         stage.enos.set_status(stage.pipeline_id, now)
-        stage.when_asked_once(status(soon))
+        stage.when_asked_once(status(soon), until)
 
     return arrange
 
@@ -198,7 +200,7 @@ def cases_of_a_running_one(operator):
             result=once,
         ),
         "is starting": Case(
-            operator, in_transition("STARTING", "RUNNING"), result=(done, target, 2)
+            operator, in_transition("STARTING", "RUNNING", until=verb), result=(done, target, 2)
         ),
         "lost answer": Case(operator, trouble("RUNNING", f.LoseAnswer(on=verb)), result=once),
         "earlier try did it": Case(
@@ -251,14 +253,15 @@ def cases_of_a_running_one(operator):
 def cases_of_a_stopped_one(operator):
     """Cases of the changes that want a pipeline that does not run."""
     verb, policy = VERBS[operator], "if_not_stopped"
+    first, result = {
+        "release": ("release", ("released", "PUBLISHED", 2)),
+        "reset_offset": ("list", ("reset", "STOPPED", 1)),
+    }[verb]
     return {
         "is stopping": Case(
             operator,
-            in_transition("STOPPING", "STOPPED"),
-            result={
-                "release": ("released", "PUBLISHED", 2),
-                "reset_offset": ("reset", "STOPPED", 1),
-            }[verb],
+            in_transition("STOPPING", "STOPPED", until=first),
+            result=result,
         ),
         "is running, fail": Case(
             operator, status("RUNNING"), says=("is RUNNING", f"({policy}='fail')"), **PERMANENT

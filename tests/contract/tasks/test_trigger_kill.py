@@ -97,12 +97,12 @@ async def cancelled_after(trigger, ready):
     await trigger.on_kill()
 
 
-def status_shown(emulator, pipeline_id):
+def status_shown(emulator, pipeline_id, looks=2):
     """Wait for the first look after the start, then let the pipeline run."""
     emulator.settings.start_seconds = 60
 
     def wait():
-        emulator.wait_for_request("list")
+        emulator.wait_for_request("list", count=looks)
         emulator.set_status(pipeline_id, "RUNNING")
 
     return wait
@@ -171,7 +171,7 @@ async def test_ended_task_stops_what_a_killed_triggerer_started(
     emulator.set_status(pipeline_id, "STARTING")
     emulator.clear_requests()
 
-    await cancelled_after(new_trigger(), status_shown(emulator, pipeline_id))
+    await cancelled_after(new_trigger(), status_shown(emulator, pipeline_id, looks=1))
 
     assert emulator.status_of(pipeline_id) == "STOPPED"
 
@@ -192,7 +192,7 @@ async def test_stop_goes_on_although_airflow_cancels_on_kill(
     """Airflow 3.3 cancels a trigger again with each loop while its on_kill works."""
     emulator.settings.start_seconds = 60
     running = asyncio.create_task(anext(trigger.run()))
-    await asyncio.to_thread(emulator.wait_for_request, "list")
+    await asyncio.to_thread(emulator.wait_for_request, "list", count=2)
     emulator.set_status(pipeline_id, "RUNNING")
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -214,7 +214,7 @@ async def test_next_try_that_begins_while_the_stop_is_refused_keeps_the_pipeline
     """A person marks the task failed while its pipeline is starting, and then clears it."""
     emulator.settings.start_seconds = 60
     running = asyncio.create_task(anext(trigger.run()))
-    await asyncio.to_thread(emulator.wait_for_request, "list")
+    await asyncio.to_thread(emulator.wait_for_request, "list", count=2)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running

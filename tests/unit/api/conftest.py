@@ -9,7 +9,17 @@ from airflow_provider_enos.api.messages import Answer
 from airflow_provider_enos.api.settings import EnOSSettings
 from airflow_provider_enos.api.sharing import SharedResults, shared
 from airflow_provider_enos.api.start_settings import StartSettings
-from airflow_provider_enos.api.transport import Log, Now, Send, Share, Shared, Sleep, Wait, run
+from airflow_provider_enos.api.transport import (
+    Log,
+    Note,
+    Now,
+    Send,
+    Share,
+    Shared,
+    Sleep,
+    Wait,
+    run,
+)
 
 
 def _answer(value):
@@ -112,6 +122,8 @@ class Stage:
             case Share(_, make_flow):
                 begun_at = self.now
                 return Shared(self.run(make_flow()), begun_at)
+            case Note(write):
+                return write()
             case Now():
                 return self.now
             case Log(message, arguments):
@@ -144,11 +156,13 @@ class FakeEnOS:
     One pipeline, p-1 of o1, and a script for each call; the last entry of a script stays.
 
     A status is what a listing shows, ``None`` an empty listing, an EnOSError or an Answer itself.
+    With ``before``, that is what listings show until the first start or stop.
     """
 
     def __init__(self):
         self.OK = {"code": 0, "msg": "OK"}
         self.starts, self.stops, self.statuses = [self.OK], [self.OK], ["RUNNING"]
+        self.before = None
         self.tokens = [{"status": 0, "data": {"accessToken": "T1", "expire": 7200}}]
         self.is_system = False
         self.log = []
@@ -164,7 +178,8 @@ class FakeEnOS:
         if (query["isSystem"] == "true") != self.is_system:
             return {"code": 0, "msg": "OK", "data": {"count": 0, "pipelines": []}}
         self.log.append("list")
-        status = self._next(self.statuses)
+        is_before = self.before and not {"start", "stop"} & set(self.log)
+        status = self._next(self.before if is_before else self.statuses)
         if isinstance(status, EnOSError | Answer):
             return status
         rows = [{"pipelineId": "p-1", "status": status}] if status else []

@@ -41,6 +41,12 @@ WRONG_STATUS = {"code": 61165, "msg": "Stream processing job with status [XX] ca
 
 
 @pytest.fixture
+def enos(enos):
+    enos.before = ["STOPPED"]
+    return enos
+
+
+@pytest.fixture
 def progress():
     return StartProgress()
 
@@ -76,7 +82,7 @@ def test_accepted_start_is_watched_until_it_runs(stage, enos, flow, progress):
     result = stage.run(flow())
 
     assert result == StartResult("p-1", "o1", Outcome.STARTED, "RUNNING", 1, 0, 10.0)
-    assert enos.log == ["start", "list", "list", "list"]
+    assert enos.log == ["list", "start", "list", "list", "list"]
     assert progress == StartProgress(1, 0, accepted_at=accepted_at, ambiguous=False)
     assert stage.lines[0] == "EnOS accepted the start of pipeline p-1 (attempt 1, 0 conflicts)."
 
@@ -84,7 +90,7 @@ def test_accepted_start_is_watched_until_it_runs(stage, enos, flow, progress):
 def test_start_sends_what_the_page_documents(stage, enos, flow):
     stage.run(flow())
 
-    request = stage.requests[0]
+    _, request, _ = stage.requests
     assert request.target == "/streaming/v2.0/streaming/pipeline/p-1?action=start&orgId=o1"
     assert request.body == b'{"executionMode":0,"kafkaRate":1000}'
 
@@ -93,7 +99,7 @@ def test_start_that_is_not_waited_for_ends_with_its_acceptance(stage, enos, flow
     result = stage.run(flow(wait_for_running=False))
 
     assert (result.outcome, result.status) == (Outcome.STARTED, None)
-    assert enos.log == ["start"]
+    assert enos.log == ["list", "start"]
 
 
 def test_conflicts_are_waited_out(stage, enos, flow, progress):
@@ -112,7 +118,7 @@ def test_pipeline_that_turns_running_brings_the_next_start_forward(stage, enos, 
     place = queue.enter("p")
     place.turn.result().luck = 1.0
     queue.leave(place)
-    shown = iter(["STARTING", "STARTING", "RUNNING"])
+    shown = iter(["STARTING"] * 4 + ["RUNNING"])
     moments = {}
 
     def server(request):
@@ -278,7 +284,7 @@ def test_running_pipeline_is_found_already_running(stage, enos, flow, progress):
     result = stage.run(flow())
 
     assert result == StartResult("p-1", "o1", Outcome.ALREADY_RUNNING, "RUNNING", 1, 0, 0.0)
-    assert enos.log == ["start", "list"]
+    assert enos.log == ["list", "start", "list"]
     assert progress.accepted_at is None
 
 
@@ -299,7 +305,7 @@ def test_refused_start_is_no_success_before_the_pipeline_runs(stage, enos, flow,
 
     assert result.status == "RUNNING"
     assert result.outcome is Outcome.ALREADY_RUNNING
-    assert enos.log == ["start", "list", "list", "list"]
+    assert enos.log == ["list", "start", "list", "list", "list"]
 
 
 @pytest.mark.parametrize("wait_for_running", [True, False])
@@ -322,7 +328,7 @@ def test_status_that_never_settles_ends_with_the_start_timeout(stage, enos, flow
     with pytest.raises(StatusTimeoutError, match="still FINISHED, and start_timeout is over"):
         stage.run(flow())
 
-    assert progress.may_have_started
+    assert not progress.may_have_started
 
 
 def test_second_try_of_task_finds_pipeline_already_running(stage, enos, flow, progress):
@@ -352,7 +358,7 @@ def test_status_that_changed_in_between_is_asked_again_however_long_the_interval
 def test_patience_with_a_contradiction_begins_anew_after_a_conflict(stage, enos, flow):
     """The second contradiction has its own reason: the other's start is over, the list late."""
     enos.starts = [WRONG_STATUS, CONFLICT_30_S, WRONG_STATUS, enos.OK]
-    enos.statuses = ["STOPPED", "STOPPED", "RUNNING"]
+    enos.statuses = ["STOPPED"] * 4 + ["RUNNING"]
 
     assert stage.run(flow()).outcome is Outcome.STARTED
 
@@ -375,7 +381,7 @@ def test_refusal_that_contradicts_the_status_is_not_asked_for_ever(status, stage
 
     assert caught.value.code == 61165
     assert stage.pauses == [5, 5, 5]
-    assert enos.log == ["start", "list"] * 4
+    assert enos.log == ["list", "start", "list"] * 4
 
 
 def test_pipeline_in_a_failing_status_that_cannot_be_started_fails_at_once(stage, enos, flow):
@@ -384,7 +390,7 @@ def test_pipeline_in_a_failing_status_that_cannot_be_started_fails_at_once(stage
     with pytest.raises(PipelineStateError):
         stage.run(flow())
 
-    assert enos.log == ["start", "list"]
+    assert enos.log == ["list", "start", "list"]
 
 
 def test_refusal_of_a_pipeline_without_a_status_is_what_the_reader_sees(stage, enos, flow):
@@ -404,7 +410,7 @@ def test_lost_answer_to_start_is_looked_up_and_adopted(lost, stage, enos, flow, 
     result = stage.run(flow())
 
     assert (result.outcome, result.attempts) == (Outcome.ADOPTED, 1)
-    assert enos.log == ["start", "list"]
+    assert enos.log == ["list", "start", "list"]
     assert (progress.accepted_at, progress.ambiguous) == (None, True)
 
 
@@ -414,8 +420,98 @@ def test_lost_answer_to_start_is_looked_up_and_sent_again(stage, enos, flow):
     result = stage.run(flow())
 
     assert (result.outcome, result.attempts) == (Outcome.STARTED, 2)
-    assert enos.log == ["start", "list", "start", "list"]
+    assert enos.log == ["list", "start", "list", "start", "list"]
     assert stage.pauses[0] <= 2
+
+
+@pytest.mark.parametrize("before", ["RUNNING", "STARTING"])
+@pytest.mark.parametrize("lost", [LOST, BUSY, {"code": 99000}])
+def test_what_ran_before_the_lost_answer_is_not_ours(before, lost, stage, enos, flow, progress):
+    enos.starts, enos.before = [lost], [before]
+
+    result = stage.run(flow())
+
+    assert (result.outcome, result.status) == (Outcome.ALREADY_RUNNING, "RUNNING")
+    assert not progress.may_have_started
+
+
+def test_what_somebody_else_starts_while_we_wait_is_not_ours(stage, enos, flow, progress):
+    """The start that is in the way may be one of the same pipeline."""
+    enos.starts, enos.statuses = [CONFLICT_30_S, CONFLICT_30_S, LOST], ["STARTING", "RUNNING"]
+
+    result = stage.run(flow(interval=1))
+
+    assert result.outcome is Outcome.ALREADY_RUNNING
+    assert not progress.may_have_started
+
+
+def test_what_has_stopped_before_the_lost_answer_is_ours(stage, enos, flow, progress):
+    enos.before, enos.starts = ["RUNNING"], [WRONG_STATUS, LOST]
+    enos.statuses = ["STOPPED", "STOPPED", "RUNNING"]
+
+    assert stage.run(flow()).outcome is Outcome.ADOPTED
+
+
+@pytest.mark.parametrize("refusal", [Answer(403, b""), Answer(404, b""), {"code": 99404}, None])
+def test_whoever_may_not_look_may_start_all_the_same(refusal, stage, enos, flow):
+    enos.before = [refusal]
+
+    result = stage.run(flow(wait_for_running=False))
+
+    assert (result.outcome, result.attempts) == (Outcome.STARTED, 1)
+
+
+@pytest.mark.parametrize("trouble", [DOWN, LOST, BUSY])
+def test_start_is_not_sent_before_it_is_known_what_runs(trouble, stage, enos, flow, progress):
+    enos.before = [trouble]
+
+    with pytest.raises(type(trouble) if trouble is not BUSY else EnOSServerError):
+        stage.run(flow())
+
+    assert set(enos.log) == {"list"}
+    assert not progress.may_have_started
+
+
+@pytest.fixture
+def noted(enos, progress):
+    """What was sent before the note was written."""
+    found = []
+    progress.note = lambda: found.append(list(enos.log))
+    return found
+
+
+def test_start_is_noted_once_before_it_is_sent(stage, enos, flow, noted):
+    enos.starts = [CONFLICT, DOWN, BUSY, enos.OK]
+    enos.statuses = ["STOPPED", "STOPPED", "STOPPED", "RUNNING"]
+
+    stage.run(flow())
+
+    assert noted == [["list"]]
+
+
+def test_nothing_is_noted_in_the_queue(stage, enos, flow, queue, noted):
+    queue.enter("p-0")
+
+    with pytest.raises(ConflictTimeoutError):
+        stage.run(flow())
+
+    assert (noted, enos.log) == ([], [])
+
+
+def test_start_of_what_runs_already_is_not_noted(stage, enos, flow, noted):
+    enos.starts, enos.before = [BUSY], ["RUNNING"]
+
+    stage.run(flow())
+
+    assert noted == []
+
+
+def test_what_an_earlier_try_has_noted_is_not_noted_again(stage, enos, flow, progress, noted):
+    progress.ambiguous = True
+
+    stage.run(flow())
+
+    assert (noted, enos.log) == ([], ["start", "list"])
 
 
 def test_start_that_had_worked_although_its_answer_was_lost_is_adopted(stage, enos, flow):
@@ -467,13 +563,13 @@ def test_listing_that_is_late_does_not_fail_a_start_that_worked(old, stage, enos
 
 
 @pytest.mark.parametrize("trouble", [DOWN, Answer(429, b"")])
-def test_start_that_was_not_carried_out_is_sent_again_without_a_look(trouble, stage, enos, flow):
+def test_start_that_was_not_carried_out_is_sent_again(trouble, stage, enos, flow):
     enos.starts = [trouble, trouble, enos.OK]
 
     result = stage.run(flow())
 
     assert (result.outcome, result.attempts) == (Outcome.STARTED, 3)
-    assert enos.log == ["start"] * 3 + ["list"]
+    assert enos.log == ["list", "start"] * 3 + ["list"]
     assert stage.pauses[0] <= 2
     assert stage.pauses[1] <= 4
 
@@ -529,13 +625,15 @@ def test_outage_ends_with_the_acceptance_deadline(stage, enos, flow):
 
 def test_patience_with_outages_begins_anew_after_an_answer(stage, enos, flow):
     """Between the two outages EnOS answered, so it is not one long outage."""
-    conflicts = iter([True])
+    conflicts, looks = iter([True]), iter([True])
 
     def server(request):
         if stage.elapsed_seconds < 200:
             return DOWN
-        if next(conflicts, False):
+        if request.method == "POST" and next(conflicts, False):
             return CONFLICT
+        if next(looks, False):
+            return enos(request)
         return DOWN if stage.elapsed_seconds < 400 else enos(request)
 
     stage.server = server
@@ -575,7 +673,7 @@ def test_refusal_that_waiting_does_not_help_fails_at_once(answer, error_class, s
     with pytest.raises(error_class):
         stage.run(flow())
 
-    assert enos.log == ["start"]
+    assert enos.log == ["list", "start"]
 
 
 def test_accepted_start_that_never_runs_times_out(stage, enos, flow, progress):
@@ -626,11 +724,11 @@ def test_failure_from_before_the_start_does_not_fail_it(stage, enos, flow):
 @pytest.mark.parametrize(
     ("answer", "sent"),
     [
-        (CONFLICT, ["start"]),
-        (DOWN, ["start"]),
-        (BUSY, ["start", "list"]),
-        (WRONG_STATUS, ["start", "list"]),
-        ({"code": 0}, ["start", "list"]),
+        (CONFLICT, ["list", "start"]),
+        (DOWN, ["list", "start"]),
+        (BUSY, ["list", "start", "list"]),
+        (WRONG_STATUS, ["list", "start", "list"]),
+        ({"code": 0}, ["list", "start", "list"]),
     ],
 )
 def test_killed_start_sends_nothing_more(answer, sent, stage, enos, flow):

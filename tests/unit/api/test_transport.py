@@ -12,7 +12,7 @@ from airflow_provider_enos.api.errors import (
     TaskKilledError,
 )
 from airflow_provider_enos.api.messages import Answer, Request
-from airflow_provider_enos.api.transport import Log, Now, Send, Sleep, Wait, run, run_async
+from airflow_provider_enos.api.transport import Log, Note, Now, Send, Sleep, Wait, run, run_async
 
 REQUEST = Request("POST", "/x", "try")
 READ = Request("GET", "/x", "look", repeatable=True)
@@ -95,6 +95,31 @@ def test_every_step_gets_its_result(drive):
     assert before <= outcome[5] <= time.time()
     waits = [(ready, None), (never, 0)]
     assert [one for one in seen if one != 0 and one not in waits] == [REQUEST, "p is RUNNING"]
+
+
+def test_note_is_written_before_the_next_step(drive):
+    written = []
+
+    def flow():
+        yield Note(lambda: written.append("now"))
+        answer = yield Send(REQUEST)
+        return list(written), answer.status
+
+    assert drive(flow(), Answer(200, b""))[0] == (["now"], 200)
+
+
+def test_note_that_takes_a_while_is_awaited_in_the_triggerer():
+    written = []
+
+    async def write():
+        await asyncio.sleep(0)
+        written.append("later")
+
+    def flow():
+        yield Note(write)
+        return list(written)
+
+    assert drive_async(flow())[0] == ["later"]
 
 
 def test_error_of_a_step_is_thrown_into_the_flow_which_may_go_on(drive):
