@@ -51,6 +51,14 @@ def fault(one):
     return lambda stage: stage.enos.faults.append(one)
 
 
+def both(*arrangements):
+    def arrange(stage):
+        for one in arrangements:
+            one(stage)
+
+    return arrange
+
+
 def ends_in(name, **values):
     def arrange(stage):
         stage.enos.settings.update(values)
@@ -129,6 +137,25 @@ CASES = {
         result=STARTED,
     ),
     "runs already": Case(status("RUNNING"), result=ALREADY, effective=0),
+    "runs already, lost answer": Case(
+        both(status("RUNNING"), fault(f.LoseAnswer(on="start"))), result=ALREADY, effective=0
+    ),
+    "runs already, lost request": Case(
+        both(status("RUNNING"), fault(f.DropRequest(on="start"))), result=ALREADY, effective=0
+    ),
+    "runs already, 503": Case(
+        both(status("RUNNING"), fault(f.HttpError(503, on="start"))), result=ALREADY, effective=0
+    ),
+    "somebody is starting it, lost answer": Case(
+        both(somebody_is_starting_it, fault(f.LoseAnswer(on="start"))), result=ALREADY, effective=0
+    ),
+    "if_running fail, somebody is faster, lost answer": Case(
+        both(somebody_starts_it_while_we_wait, fault(f.LoseAnswer(on="start", skip=1))),
+        {"if_running": "fail"},
+        error=AirflowFailException,
+        says=("already RUNNING (if_running='fail')",),
+        effective=0,
+    ),
     "somebody is starting it": Case(somebody_is_starting_it, result=ALREADY, effective=0),
     "lost answer": Case(fault(f.LoseAnswer(on="start")), result=("adopted", "RUNNING", 1)),
     "lost request": Case(fault(f.DropRequest(on="start")), result=("started", "RUNNING", 2)),
@@ -406,7 +433,10 @@ def test_nothing_but_refusals_comes_before_conflict_timeout_is_over(end):
 
 
 def test_accepted_is_enough_when_nobody_waits_for_running(end):
-    assert end("accepted is enough").enos.requests_for("list") == []
+    """There is the look before the start, and no other."""
+    requests = end("accepted is enough").enos.requests_for()
+
+    assert [one.operation for one in requests][-2:] == ["list", "start"]
 
 
 def test_restart_stops_once_and_starts_with_the_new_settings(end):
@@ -504,7 +534,7 @@ def test_kill_while_queueing_sends_no_start_and_no_stop(stage, on_kill):
 def test_kill_while_waiting_for_running_stops_what_this_try_started(stage, on_kill, after):
     stage.enos.settings.start_seconds = 60
     task = Killable(stage, on_kill=on_kill, poll_interval_seconds=60)
-    stage.enos.wait_for_request("list")
+    stage.enos.wait_for_request("list", count=2)
     stage.enos.set_status(stage.pipeline_id, "RUNNING")
 
     task.kill()
@@ -520,7 +550,7 @@ def test_kill_while_it_starts_stops_it_as_soon_as_that_is_possible(stage):
     """EnOS takes no stop while a pipeline starts."""
     stage.enos.settings.start_seconds = 1
     task = Killable(stage, on_kill="stop", poll_interval_seconds=60)
-    stage.enos.wait_for_request("list")
+    stage.enos.wait_for_request("list", count=2)
 
     task.kill()
 
@@ -554,7 +584,7 @@ def test_kill_that_comes_after_the_result_stops_nothing(stage):
 def test_kill_leaves_a_pipeline_that_somebody_else_is_starting(stage):
     stage.enos.set_status(stage.pipeline_id, "STARTING")
     task = Killable(stage, on_kill="stop", poll_interval_seconds=60)
-    stage.enos.wait_for_request("list")
+    stage.enos.wait_for_request("list", count=2)
 
     task.kill()
 
@@ -566,7 +596,7 @@ def test_kill_with_leave_stops_nothing_after_a_lost_answer(stage):
     stage.enos.settings.start_seconds = 60
     stage.enos.faults.append(f.LoseAnswer(on="start"))
     task = Killable(stage, on_kill="leave", poll_interval_seconds=60)
-    stage.enos.wait_for_request("list")
+    stage.enos.wait_for_request("list", count=2)
 
     task.kill()
 

@@ -1,10 +1,11 @@
 """The start trigger when a person ends its task; Airflow's supervisor is a plain object."""
 
 import asyncio
+import threading
 from types import SimpleNamespace
 
 import pytest
-from airflow.sdk.exceptions import ErrorType
+from airflow.sdk.exceptions import ErrorType, TaskDeferralTimeout
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import (
     ErrorResponse,
@@ -17,7 +18,9 @@ from airflow.sdk.execution_time.comms import (
 )
 
 from airflow_provider_enos.api.errors import ConflictTimeoutError, StatusTimeoutError
+from airflow_provider_enos.api.queue import Place
 from airflow_provider_enos.emulator.faults import Slow
+from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
 from airflow_provider_enos.operators.streaming import StartPipelineOperator
 from airflow_provider_enos.triggers.streaming import StartPipelineTrigger, _under_way
 
@@ -27,6 +30,7 @@ class Supervisor:
 
     def __init__(self):
         self.state, self.xcoms, self.is_broken = "failed", {}, False
+        self.has_xcom = threading.Event()
 
     def send(self, message=None, msg=None):
         match message or msg:
@@ -34,6 +38,7 @@ class Supervisor:
                 return TaskStatesResult(task_states={run_id: {task_id: self.state}})
             case SetXCom(key=key, value=value):
                 self.xcoms[key] = value
+                self.has_xcom.set()
             case GetConnection():
                 return ErrorResponse(error=ErrorType.PERMISSION_DENIED)
             case GetXCom(key=key):
@@ -55,7 +60,7 @@ def supervisor(monkeypatch):
 @pytest.fixture
 def new_trigger(emulator, pipeline_id):
     """Make the trigger of one try, as often as triggerers die."""
-    return lambda try_number=1: made(pipeline_id, try_number)
+    return lambda try_number=1, **more: made(pipeline_id, try_number, **more)
 
 
 @pytest.fixture
@@ -63,7 +68,7 @@ def trigger(new_trigger):
     return new_trigger()
 
 
-def made(pipeline_id, try_number):
+def made(pipeline_id, try_number, **more):
     trigger = StartPipelineTrigger(
         pipeline_id=pipeline_id,
         execution_mode=0,
@@ -76,6 +81,7 @@ def made(pipeline_id, try_number):
         start_timeout_seconds=60,
         poll_interval_seconds=30,
         stop_on_kill=True,
+        **more,
     )
     trigger.task_instance = SimpleNamespace(
         dag_id="d",
@@ -162,6 +168,49 @@ async def test_pipeline_that_a_killed_triggerer_started_is_adopted(
 
     assert (result["outcome"], result["status"]) == ("adopted", "RUNNING")
     assert len([r for r in emulator.requests_for("start") if r.effective]) == 1
+
+
+async def test_pipeline_of_somebody_else_is_not_adopted_by_the_next_triggerer(
+    emulator, pipeline_id, supervisor, new_trigger
+):
+    """The triggerer dies when EnOS has refused the start, but the event is not out yet."""
+    emulator.set_status(pipeline_id, "RUNNING")
+    await new_trigger()._outcome()
+
+    result = await new_trigger()._outcome()
+
+    assert result["outcome"] == "already_running"
+
+
+@pytest.mark.parametrize("begun_at", [None, 1e10])
+async def test_pipeline_that_somebody_starts_while_we_queue_is_not_adopted(
+    emulator, pipeline_id, supervisor, new_trigger, begun_at
+):
+    hook = EnOSStreamingHook()
+    place = hook.start_queue.enter("another")
+    running = asyncio.create_task(anext(new_trigger(begun_at=begun_at).run()))
+    while not hook.start_queue.before(Place(place.number + 2, "")):  # noqa: ASYNC110 - no event
+        await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    hook.start_queue.leave(place)
+    emulator.set_status(pipeline_id, "RUNNING")
+
+    result = await new_trigger(begun_at=begun_at)._outcome()
+
+    assert result["outcome"] == "already_running"
+
+
+async def test_note_of_an_earlier_wait_of_the_same_try_does_not_count(
+    emulator, pipeline_id, supervisor, new_trigger
+):
+    """if_running applied again, and the task was deferred once more."""
+    assert (await new_trigger(begun_at=1e10)._outcome())["outcome"] == "started"
+
+    result = await new_trigger(begun_at=1e10 + 60)._outcome()
+
+    assert result["outcome"] == "already_running"
 
 
 async def test_ended_task_stops_what_a_killed_triggerer_started(
@@ -253,6 +302,16 @@ async def test_accepted_start_is_not_sent_again_by_the_next_triggerer(
     assert len(emulator.requests_for("start")) == 1
 
 
+def task_instance(supervisor):
+    """What a worker that resumes the first try has of its task."""
+    return SimpleNamespace(
+        try_number=1,
+        max_tries=1,
+        xcom_push=lambda key, value: supervisor.xcoms.update({key: value}),
+        xcom_pull=lambda key: supervisor.xcoms.get(key),
+    )
+
+
 async def test_retry_in_the_triggerer_alone_adopts_what_the_first_try_has_started(
     emulator, pipeline_id, supervisor, new_trigger
 ):
@@ -265,17 +324,36 @@ async def test_retry_in_the_triggerer_alone_adopts_what_the_first_try_has_starte
     )
     failure = StatusTimeoutError("is still STARTING").to_payload()
     event = {"status": "error", **failure, "may_have_worked": True}
-    ti = SimpleNamespace(
-        try_number=1,
-        max_tries=1,
-        xcom_push=lambda key, value: supervisor.xcoms.update({key: value}),
-    )
     with pytest.raises(StatusTimeoutError):
-        task.execute_complete({"ti": ti}, event)
+        task.execute_complete({"ti": task_instance(supervisor)}, event)
 
     result = await new_trigger(try_number=2)._outcome()
 
     assert result["outcome"] == "adopted"
+
+
+@pytest.mark.parametrize(
+    ("may_have_worked", "outcome"), [(True, "adopted"), (False, "already_running")]
+)
+async def test_retry_in_the_triggerer_alone_knows_what_airflow_has_cut_short(
+    emulator, pipeline_id, supervisor, new_trigger, may_have_worked, outcome
+):
+    emulator.set_status(pipeline_id, "RUNNING")
+    supervisor.xcoms["enos_start"] = {"try_number": 1, "may_have_worked": may_have_worked}
+    task = StartPipelineOperator(
+        task_id="start",
+        pipeline_id=pipeline_id,
+        execution_mode="standalone",
+        start_from_trigger=True,
+    )
+    with pytest.raises(TaskDeferralTimeout, match="which may go on in EnOS"):
+        task.resume_execution(
+            "__fail__", {"error": "Trigger timeout"}, {"ti": task_instance(supervisor)}
+        )
+
+    result = await new_trigger(try_number=2)._outcome()
+
+    assert result["outcome"] == outcome
 
 
 async def test_conflict_timeout_counts_from_the_first_run_of_the_trigger(

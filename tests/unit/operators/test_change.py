@@ -176,6 +176,25 @@ def test_failed_try_is_remembered_only_if_it_may_have_worked(context, may_have_w
     assert deferral(task, context).trigger.earlier_try is may_have_worked
 
 
+@pytest.mark.parametrize(("outcome", "remembered"), [("stopped", True), ("already_stopped", False)])
+def test_what_was_so_already_is_not_remembered_as_ours(context, outcome, remembered):
+    task = StopPipelineOperator(task_id="change", pipeline_id="p-1", deferrable=True)
+    deferral(task, context)
+    result = {
+        "pipeline_id": "p-1",
+        "org_id": "o1",
+        "outcome": outcome,
+        "status": "STOPPED",
+        "attempts": 1,
+        "waited_seconds": 1.0,
+        "refusal": None,
+    }
+
+    task.execute_complete(context, {"status": "success", "result": result})
+
+    assert deferral(task, context).trigger.earlier_try is remembered
+
+
 @pytest.mark.parametrize("event", [None, {}, {"status": "success"}, {"status": "error"}])
 def test_malformed_event_fails_the_task(context, event):
     task = StopPipelineOperator(task_id="change", pipeline_id="p-1")

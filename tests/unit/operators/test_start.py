@@ -251,6 +251,18 @@ def test_failed_try_is_remembered_only_if_it_may_have_started_the_pipeline(
     assert deferral(operator(deferrable=True), context).trigger.earlier_try is remembered
 
 
+@pytest.mark.parametrize(("outcome", "remembered"), [("started", True), ("already_running", False)])
+def test_what_was_running_already_is_not_remembered_as_ours(context, outcome, remembered):
+    """The worker may die before Airflow knows that the task was green."""
+    deferral(operator(deferrable=True), context)
+
+    operator().execute_complete(
+        context, {"status": "success", "result": RESULT | {"outcome": outcome}}
+    )
+
+    assert deferral(operator(deferrable=True), context).trigger.earlier_try is remembered
+
+
 def test_dry_run_shows_the_request_and_hides_what_is_secret(connection, capsys):
     task = operator(resource_config={"server": 1}, org_id="o7")
 
