@@ -10,8 +10,10 @@ from airflow_provider_enos.api.errors import EnOSError
 from airflow_provider_enos.api.start_settings import parse_id
 from airflow_provider_enos.hooks.kill_switch import KillSwitch
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
+from airflow_provider_enos.links import PipelineConsoleLink
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
 
@@ -49,6 +51,14 @@ class PipelineTask:
     def get_openlineage_facets_on_complete(self, _: Any) -> OperatorLineage[Any, Any] | None:
         """Tell OpenLineage what has come of it, and which topic the pipeline reads from."""
         return self.get_openlineage_facets_on_start()
+
+    def _push_console_link(self, context: Context) -> None:
+        """Let the button work while the task waits; Airflow itself does it at the end."""
+        if url := self.console_url:
+            try:
+                context["ti"].xcom_push(key=PipelineConsoleLink().xcom_key, value=url)
+            except Exception as error:
+                self.hook.log.warning("The EnOS console button will not work yet: %s", error)
 
     @property
     def console_url(self) -> str:

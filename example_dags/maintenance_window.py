@@ -5,7 +5,8 @@ Started are those that ran before, in the order of the list below; one that fail
 the others. Which these are is kept in an Airflow Variable until all of them run again, so that a
 run that is interrupted, cleared or repeated forgets none. A running pipeline that is not in the
 list fails the run before anything is stopped. (The platform's own pipelines are not touched.) What
-arrives while a pipeline is stopped is not processed.
+arrives while a pipeline is stopped is not processed. To repeat the maintenance, clear the whole run:
+cleared alone, it fails, since everything runs again.
 """
 
 from datetime import timedelta
@@ -65,6 +66,9 @@ with DAG(
 
     @task(trigger_rule="none_failed")
     def maintain():
+        listed = EnOSStreamingHook(org_id=ORG_ID).list_pipelines()
+        if running := [one.pipeline_id for one in listed if one.status.may_run]:
+            raise AirflowFailException(f"running, or about to, so clear the whole run: {running}")
         print("No pipeline of the organization is running.")
 
     # One after the other, since the order matters; after a failed maintenance as well.

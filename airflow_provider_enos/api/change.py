@@ -147,7 +147,8 @@ class ChangeResult:
 
     :param outcome: One of the three that :class:`Change` names.
     :param status: The last status seen.
-    :param refusal: Why EnOS did not change it, where its status did not allow that.
+    :param refusal: Why EnOS did not change it, where its status did not allow that; no part of the
+        payload.
     """
 
     pipeline_id: str
@@ -167,7 +168,6 @@ class ChangeResult:
             "status": self.status,
             "attempts": self.attempts,
             "waited_seconds": self.waited_seconds,
-            "refusal": None if self.refusal is None else self.refusal.to_payload(),
         }
 
     @classmethod
@@ -175,11 +175,9 @@ class ChangeResult:
         """
         Rebuild what :meth:`to_payload` wrote.
 
-        :raises KeyError, TypeError: it was written by something else.
+        :raises TypeError: it was written by something else.
         """
-        refusal = payload["refusal"]
-        error = None if refusal is None else EnOSError.from_payload(refusal)
-        return cls(**{**payload, "refusal": error})
+        return cls(**payload)
 
 
 def change_pipeline(

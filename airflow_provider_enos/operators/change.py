@@ -120,7 +120,6 @@ class ChangePipelineOperator(PipelineOperator):
     def _conclude(self, context: Context, result: ChangeResult) -> dict[str, Any]:
         """Turn what has come of it into the task's result, in either mode."""
         payload = result.to_payload()
-        del payload["refusal"]
         self._tell(context, payload, is_news=result.outcome == CHANGES[self.verb].done)
         what = f"Pipeline {result.pipeline_id} of organization {result.org_id}"
         if result.outcome in self.nothing_to_do:

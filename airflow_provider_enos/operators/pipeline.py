@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import AirflowFailException, Asset, BaseOperator
+from airflow.sdk.definitions.asset import AssetRef
 from airflow.sdk.exceptions import (
     AirflowRuntimeError,
     ErrorType,
@@ -165,8 +166,8 @@ class PipelineOperator(PipelineTask, BaseOperator):
                 pipeline_id=result["pipeline_id"],
             )
             for outlet in self.outlets:
-                if getattr(outlet, "uri", None) == asset.uri:  # the user's own
-                    events[outlet].extra.update(result)
+                if isinstance(outlet, Asset | AssetRef) and events[outlet].key.uri == asset.uri:
+                    events[outlet].extra.update(result)  # the user's own
                     return
             try:
                 events[PIPELINES].add(Asset.ref(uri=asset.uri), dict(result))  # whatever its name
@@ -176,14 +177,6 @@ class PipelineOperator(PipelineTask, BaseOperator):
                 events[PIPELINES].add(asset, dict(result))
         except Exception as error:
             self.log.warning("No asset event tells of pipeline %s: %s", self.pipeline_id, error)
-
-    def _push_console_link(self, context: Context) -> None:
-        """Let the button work while the task waits; Airflow itself does it at the end."""
-        if url := self.console_url:
-            try:
-                context["ti"].xcom_push(key=self.operator_extra_links[0].xcom_key, value=url)
-            except Exception as error:
-                self.log.warning("The EnOS console button will not work yet: %s", error)
 
     def _deadline(self, context: Context) -> float | None:
         """When ``execution_timeout`` ends; Airflow does not enforce it on a deferred task."""

@@ -100,6 +100,14 @@ class PipelineSensor(PipelineTask, BaseSensorOperator):
 
     # ------------------------------------------------------------------ Airflow's calls
 
+    def execute(self, context: Context) -> Any:
+        """Look until a look decides."""
+        if not (
+            self.reschedule or self.deferrable
+        ):  # in these, Airflow does it after the first look
+            self._push_console_link(context)
+        return super().execute(context)
+
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """
         Look once and judge; Airflow's own loop calls it in all three modes.

@@ -201,3 +201,16 @@ def test_waits_only_look(ends):
 @pytest.mark.parametrize("mode", MODES)
 def test_status_that_is_there_already_takes_one_look(ends, mode):
     assert len(ends["there already", mode].enos.requests_for("list")) == 1
+
+
+def test_console_button_works_while_it_waits(stage):
+    """In poke mode; in the others Airflow itself stores its address after the first look."""
+    stage.connect(extra={"console_url": "https://console.invalid/{pipeline_id}"})
+    stage.enos.set_status(stage.pipeline_id, "RUNNING")
+    context, pushed = stage.new_try(), []
+    context["ti"].xcom_push = lambda **xcom: pushed.append((xcom, stage.enos.requests_for()))
+
+    build()(stage).execute(context)
+
+    link = f"https://console.invalid/{stage.pipeline_id}"
+    assert pushed == [({"key": "_link_PipelineConsoleLink", "value": link}, [])]

@@ -187,7 +187,6 @@ def test_what_was_so_already_is_not_remembered_as_ours(context, outcome, remembe
         "status": "STOPPED",
         "attempts": 1,
         "waited_seconds": 1.0,
-        "refusal": None,
     }
 
     task.execute_complete(context, {"status": "success", "result": result})
