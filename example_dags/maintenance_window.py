@@ -5,8 +5,9 @@ Started are those that ran before, in the order of the list below; one that fail
 the others. Which these are is kept in an Airflow Variable until all of them run again, so that a
 run that is interrupted, cleared or repeated forgets none. A running pipeline that is not in the
 list fails the run before anything is stopped. (The platform's own pipelines are not touched.) What
-arrives while a pipeline is stopped is not processed. To repeat the maintenance, clear the whole run:
-cleared alone, it fails, since everything runs again.
+arrives while a pipeline is stopped is not processed.
+
+To repeat the maintenance, clear the whole run: cleared alone it fails, since everything runs again.
 """
 
 from datetime import timedelta

@@ -19,18 +19,21 @@ CASES = {
         "RUNNING": changed("stopped", "STOPPED"),
         "RUNNING, lost answer": changed("stopped", "STOPPED"),
         "STOPPED": changed("already_stopped", "STOPPED", 0),
+        "STOPPED, lost answer": changed("already_stopped", "STOPPED", 0),
         "PUBLISHED": refused("is PUBLISHED, there is nothing to stop"),
     },
     "pause": {
         "RUNNING": changed("paused", "PAUSED"),
         "RUNNING, lost answer": changed("paused", "PAUSED"),
         "PAUSED": changed("already_paused", "PAUSED", 0),
+        "PAUSED, lost answer": changed("already_paused", "PAUSED", 0),
         "PUBLISHED": refused("is PUBLISHED, there is nothing to pause"),
     },
     "release": {
         "STOPPED": changed("released", "PUBLISHED"),
         "PAUSED, lost answer": changed("released", "PUBLISHED"),
         "PUBLISHED": changed("already_released", "PUBLISHED", 0),
+        "PUBLISHED, lost answer": changed("already_released", "PUBLISHED", 0),
         "RUNNING": refused("is RUNNING, and EnOS releases only"),
     },
     "reset_offset": {

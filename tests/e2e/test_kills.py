@@ -13,7 +13,7 @@ import signal
 import psutil
 import pytest
 
-from airflow_provider_enos.emulator.faults import Slow
+from airflow_provider_enos.emulator.faults import Slow, TooManyRequests
 
 WAYS = ["sync", "deferrable", "from_trigger"]
 FOR_EVER = 600
@@ -36,6 +36,21 @@ def queued(stack, dag_id, **conf):
 
 def let_in(stack, run):
     stack.enos.release_start_lock(run.org_id)
+
+
+def of_others(stack, dag_id):
+    """Run a DAG for a pipeline that runs already; its start is told to come again later."""
+    org_id = stack.new_organization()
+    pipeline_id = stack.enos.add_pipeline(org_id, status="RUNNING")
+    later = TooManyRequests(retry_after="120", on="start", pipeline_id=pipeline_id)
+    stack.enos.faults.append(later)
+    return stack.run(dag_id, org_id=org_id, pipeline_id=pipeline_id)
+
+
+def check_left_alone(stack, run):
+    assert stack.state(run) == "success", stack.log(run)
+    assert stack.enos.pipeline(run.pipeline_id).starts_accepted == 0
+    assert stack.result(run)["outcome"] == "already_running"
 
 
 def started(stack, run):
@@ -107,6 +122,15 @@ def test_killed_workers(stack):
     assert len(stack.enos.requests_for("stop", restarted.pipeline_id)) == 1
 
 
+def test_killed_worker_whose_pipeline_ran_before(stack):
+    run = of_others(stack, "e2e_start_sync")
+    stack.enos.wait_for_request("start", run.pipeline_id, timeout=60)
+    kill_task(stack, run)
+
+    check_left_alone(stack, run)
+    assert stack.task(run)["try_number"] == 2
+
+
 @pytest.mark.usefixtures("slow_starts")
 def test_killed_triggerer(stack):
     """Its starts go on in the next one: the one accepted, and those that wait for their turn."""
@@ -115,8 +139,11 @@ def test_killed_triggerer(stack):
     started(stack, first)
     stack.airflow.wait_until(lambda: noted(stack, first), "a note of the acceptance")
     others = [stack.run(f"e2e_start_{way}", org_id=org_id) for way in WAYS[1:] * 2]
+    theirs = [of_others(stack, f"e2e_start_{way}") for way in WAYS[1:]]
     for run in others:
         stack.wait_for_task(run, "deferred")
+    for run in theirs:
+        stack.enos.wait_for_request("start", run.pipeline_id, timeout=60)
 
     stack.airflow.kill("triggerer")
     runs(stack, first)
@@ -126,6 +153,8 @@ def test_killed_triggerer(stack):
     check_started_once(stack, first, "adopted")
     for run in others:
         check_started_once(stack, run, "started")
+    for run in theirs:
+        check_left_alone(stack, run)
 
 
 def noted(stack, run):

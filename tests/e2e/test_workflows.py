@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from airflow_provider_enos.emulator.faults import Code
+from airflow_provider_enos.emulator.faults import Code, LoseAnswer
 from tests.e2e.conftest import MAINTAINED_ORG
 
 JOB_PIPELINE = "b88f81a5-73e6-56ad-9d5a-c60c2c7f7d35"
@@ -50,14 +50,19 @@ def kill(stack, run, task_id):
 
 
 @pytest.mark.parametrize(
-    ("before", "started", "stopped", "after"),
+    ("before", "is_lost", "started", "stopped", "after"),
     [
-        ("STOPPED", "started", "stopped", "STOPPED"),
-        ("RUNNING", "already_running", "left_alone", "RUNNING"),
+        ("STOPPED", False, "started", "stopped", "STOPPED"),
+        ("STOPPED", True, "adopted", "stopped", "STOPPED"),
+        ("RUNNING", False, "already_running", "left_alone", "RUNNING"),
+        ("RUNNING", True, "already_running", "left_alone", "RUNNING"),
     ],
 )
-def test_teardown_stops_what_the_setup_has_started(stack, before, started, stopped, after):
+def test_teardown_stops_what_the_setup_has_started(stack, before, is_lost, started, stopped, after):
+    """Also when the answer to the start was lost."""
     stack.enos.set_status(JOB_PIPELINE, before)
+    if is_lost:
+        stack.enos.faults.append(LoseAnswer(on="start", pipeline_id=JOB_PIPELINE))
 
     run = stack.run_example("start_for_a_job")
 
@@ -166,6 +171,21 @@ def test_maintenance_twice(stack, maintained):
         assert stack.state(run) == "success"
         assert tries(stack, run) == {1}
     check_maintained(stack, maintained, times=2)
+
+
+def test_maintenance_that_is_cleared_alone_does_not_run_while_pipelines_do(stack, maintained):
+    run = stack.run_example("maintenance_window")
+    assert stack.state(run) == "success"
+    stack.enos.clear_requests()
+
+    stack.airflow.clear_task(run.dag_id, run.run_id, "maintain")
+    stack.state(run)
+
+    (task,) = stack.tasks(run, "maintain")
+    log = stack.airflow.task_log(run.dag_id, run.run_id, "maintain", try_number=2)
+    assert (task["state"], task["try_number"]) == ("failed", 2), log
+    assert "so clear the whole run" in log
+    assert {one.operation for one in stack.enos.requests_for()} <= {"token_get", "list"}
 
 
 def test_maintenance_interrupted(stack, maintained):
