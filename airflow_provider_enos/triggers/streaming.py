@@ -8,10 +8,9 @@ deferred: never rename one without an alias, never put a secret into an argument
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from airflow.providers.common.compat.sdk import TaskInstanceState, conf
@@ -87,22 +86,26 @@ def _least_seconds() -> float:
     return interval + SCHEDULER_SECONDS
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class _EnOSTrigger(BaseTrigger):
     """
     Run one flow and fire once, with its outcome or its error as JSON values; never raise.
 
-    A subclass keeps each argument in an attribute of the same name, so that all of them are
-    serialized.
+    Its arguments are its fields, so that all of them are serialized.
     """
 
-    enos_conn_id: str
+    pipeline_id: Any
     org_id: str | None
+    enos_conn_id: str
+    poll_interval_seconds: float
+
+    def __post_init__(self) -> None:
+        super().__init__()
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class's path and all of its arguments."""
-        names = inspect.signature(type(self)).parameters
         path = f"{type(self).__module__}.{type(self).__qualname__}"
-        return path, {name: getattr(self, name) for name in names}
+        return path, {one.name: getattr(self, one.name) for one in fields(self)}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire once."""
@@ -126,6 +129,7 @@ class _EnOSTrigger(BaseTrigger):
         return await EnOSStreamingHook.loaded(self.enos_conn_id, org_id=self.org_id)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class StartPipelineTrigger(_EnOSTrigger):
     """
     Start a pipeline and see it running.
@@ -133,8 +137,7 @@ class StartPipelineTrigger(_EnOSTrigger):
     Idempotent: started anew after a triggerer's death it ends in the same place, since EnOS refuses
     to start a running pipeline.
 
-    :param pipeline_id: See ``StartPipelineOperator`` for this and the arguments down to
-        ``poll_interval_seconds``.
+    :param pipeline_id: See ``StartPipelineOperator`` for this and all that is not named here.
     :param begun_at: When the task began, in seconds since 1970; ``conflict_timeout_seconds`` counts
         from there. ``None``: from the first run of the trigger, as there was no worker before.
     :param deadline: When all must be done, in seconds since 1970; Airflow's ``execution_timeout``.
@@ -142,43 +145,23 @@ class StartPipelineTrigger(_EnOSTrigger):
     :param stop_on_kill: Stop the pipeline if this trigger started it and a person ends the task.
     """
 
-    def __init__(
-        self,
-        *,
-        pipeline_id: Any,
-        execution_mode: Any,
-        kafka_rate: Any,
-        resource_config: Any,
-        org_id: str | None,
-        enos_conn_id: str,
-        wait_for_running: bool,
-        conflict_timeout_seconds: float,
-        start_timeout_seconds: float,
-        poll_interval_seconds: float,
-        begun_at: float | None = None,
-        deadline: float | None = None,
-        earlier_try: bool = False,
-        stop_on_kill: bool = False,
-    ) -> None:
-        super().__init__()
-        self.pipeline_id = pipeline_id
-        self.execution_mode = execution_mode
-        self.kafka_rate = kafka_rate
-        self.resource_config = resource_config
-        self.org_id = org_id
-        self.enos_conn_id = enos_conn_id
-        self.wait_for_running = wait_for_running
-        self.conflict_timeout_seconds = conflict_timeout_seconds
-        self.start_timeout_seconds = start_timeout_seconds
-        self.poll_interval_seconds = poll_interval_seconds
-        self.begun_at = begun_at
-        self.deadline = deadline
-        self.earlier_try = earlier_try
-        self.stop_on_kill = stop_on_kill
+    execution_mode: Any
+    kafka_rate: Any
+    resource_config: Any
+    wait_for_running: bool
+    conflict_timeout_seconds: float
+    start_timeout_seconds: float
+    begun_at: float | None = None
+    deadline: float | None = None
+    earlier_try: bool = False
+    stop_on_kill: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self._given = {name: getattr(self, name) for name in _RENDERED}
-        self._progress = StartProgress(ambiguous=earlier_try, note=self._note)
+        self._progress = StartProgress(ambiguous=self.earlier_try, note=self._note)
         self._memory = TriggerMemory(None)
-        self._begun_at = begun_at or time.time()
+        self._begun_at = self.begun_at or time.time()
 
     async def _outcome(self) -> dict[str, Any]:
         # With start_from_trigger no worker has seen the rendered values, and an undefined name in a
@@ -303,6 +286,7 @@ class StartPipelineTrigger(_EnOSTrigger):
         return next(iter(states.get(ti.run_id, {}).values()), None)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ChangePipelineTrigger(_EnOSTrigger):
     """
     Stop, pause or release a pipeline or reset its offset, and see it done.
@@ -310,37 +294,22 @@ class ChangePipelineTrigger(_EnOSTrigger):
     Started anew after a triggerer's death it ends in the same place.
 
     :param verb: ``"stop"``, ``"pause"``, ``"release"`` or ``"reset"``.
-    :param pipeline_id: See ``StopPipelineOperator`` for this and the next two.
+    :param pipeline_id: See ``StopPipelineOperator`` for this and all that is not named here.
     :param deadline: When all must be done, in seconds since 1970.
     :param limit: What the user calls the deadline.
     :param earlier_try: An earlier try of the task may have done it.
     :param started_at: See ``ChangeTerms``.
     """
 
-    def __init__(
-        self,
-        *,
-        verb: str,
-        pipeline_id: str,
-        org_id: str | None,
-        enos_conn_id: str,
-        deadline: float,
-        limit: str,
-        poll_interval_seconds: float,
-        earlier_try: bool = False,
-        started_at: float = 0.0,
-    ) -> None:
-        super().__init__()
-        self.verb = verb
-        self.pipeline_id = pipeline_id
-        self.org_id = org_id
-        self.enos_conn_id = enos_conn_id
-        self.deadline = deadline
-        self.limit = limit
-        self.poll_interval_seconds = poll_interval_seconds
-        self.earlier_try = earlier_try
-        self.started_at = started_at
-        self._progress = ChangeProgress(ambiguous=earlier_try)
+    verb: str
+    deadline: float
+    limit: str
+    earlier_try: bool = False
+    started_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._progress = ChangeProgress(ambiguous=self.earlier_try)
 
     async def _outcome(self) -> dict[str, Any]:
         hook = await self._hook()
@@ -356,14 +325,14 @@ class ChangePipelineTrigger(_EnOSTrigger):
         return {"may_have_worked": self._progress.may_have_changed}
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class _WatchTrigger(_EnOSTrigger):
     """Look until a look decides, as a sensor does."""
 
     deadline: float
-    poll_interval_seconds: float
-    exponential_backoff: bool
-    max_wait_seconds: float | None
-    silent_fail: bool
+    exponential_backoff: bool = False
+    max_wait_seconds: float | None = None
+    silent_fail: bool = False
 
     @property
     def _plan(self) -> PollPlan:
@@ -376,11 +345,12 @@ class _WatchTrigger(_EnOSTrigger):
         )
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class PipelineStatusTrigger(_WatchTrigger):
     """
     Wait until a pipeline has one of the target statuses.
 
-    :param pipeline_id: See ``PipelineStatusSensor`` for this and the next four.
+    :param pipeline_id: See ``PipelineStatusSensor`` for this and all that is not named here.
     :param failed_statuses: Statuses that end the wait; ``None`` for all that tell of a failure.
     :param poll_interval_seconds: Pause between two looks; the first pause with
         ``exponential_backoff``.
@@ -389,31 +359,8 @@ class PipelineStatusTrigger(_WatchTrigger):
     :param silent_fail: Go on after an error.
     """
 
-    def __init__(
-        self,
-        *,
-        pipeline_id: str,
-        target_statuses: Sequence[str],
-        org_id: str | None,
-        enos_conn_id: str,
-        failed_statuses: Sequence[str] | None,
-        poll_interval_seconds: float,
-        deadline: float,
-        exponential_backoff: bool = False,
-        max_wait_seconds: float | None = None,
-        silent_fail: bool = False,
-    ) -> None:
-        super().__init__()
-        self.pipeline_id = pipeline_id
-        self.target_statuses = target_statuses
-        self.org_id = org_id
-        self.enos_conn_id = enos_conn_id
-        self.failed_statuses = failed_statuses
-        self.poll_interval_seconds = poll_interval_seconds
-        self.deadline = deadline
-        self.exponential_backoff = exponential_backoff
-        self.max_wait_seconds = max_wait_seconds
-        self.silent_fail = silent_fail
+    target_statuses: Sequence[str]
+    failed_statuses: Sequence[str] | None
 
     async def _outcome(self) -> dict[str, Any]:
         hook = await self._hook()
@@ -423,45 +370,21 @@ class PipelineStatusTrigger(_WatchTrigger):
         return {"pipeline_id": pipeline_id, "org_id": hook.org_id, "pipeline_status": str(status)}
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class PipelineLagTrigger(_WatchTrigger):
     """
     Wait until a pipeline has caught up.
 
-    :param pipeline_id: See ``PipelineLagSensor`` for this and the next five.
+    :param pipeline_id: See ``PipelineLagSensor`` for this and all that is not named here.
     :param streak: What the worker has seen before, a :class:`~airflow_provider_enos.api.lag.Streak`
         as JSON values.
-    :param poll_interval_seconds: See ``PipelineStatusTrigger`` for this and the rest.
+    :param deadline: See ``PipelineStatusTrigger`` for this and how to look.
     """
 
-    def __init__(
-        self,
-        *,
-        pipeline_id: str,
-        max_lag: int,
-        looks: int,
-        duration_seconds: float,
-        org_id: str | None,
-        enos_conn_id: str,
-        streak: dict[str, Any],
-        poll_interval_seconds: float,
-        deadline: float,
-        exponential_backoff: bool = False,
-        max_wait_seconds: float | None = None,
-        silent_fail: bool = False,
-    ) -> None:
-        super().__init__()
-        self.pipeline_id = pipeline_id
-        self.max_lag = max_lag
-        self.looks = looks
-        self.duration_seconds = duration_seconds
-        self.org_id = org_id
-        self.enos_conn_id = enos_conn_id
-        self.streak = streak
-        self.poll_interval_seconds = poll_interval_seconds
-        self.deadline = deadline
-        self.exponential_backoff = exponential_backoff
-        self.max_wait_seconds = max_wait_seconds
-        self.silent_fail = silent_fail
+    max_lag: int
+    looks: int
+    duration_seconds: float
+    streak: dict[str, Any]
 
     async def _outcome(self) -> dict[str, Any]:
         hook = await self._hook()
