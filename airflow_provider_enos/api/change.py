@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Self
 
 from airflow_provider_enos.api import calls, flows, looks
@@ -124,14 +123,12 @@ class ChangeProgress:
 
     :param attempts: Requests sent for the change.
     :param ambiguous: One of them, or one of an earlier try, may have been carried out.
-    :param was_so: Before the first of them, the pipeline was as it is to be.
-    :param note: Writes down, for who goes on after a crash, that the change may be under way.
+    :param note: Writes down, for who goes on after a crash, that the change may be ours.
     """
 
     attempts: int = 0
     accepted: bool = False
     ambiguous: bool = False
-    was_so: bool = False
     note: Callable[[], Awaitable[None] | None] | None = field(default=None, compare=False)
 
     @property
@@ -275,19 +272,18 @@ def _until_accepted(
 ) -> Flow[tuple[PipelineStatus, EnOSError] | None]:
     """Return ``None`` when EnOS accepts, else the status that makes it needless or impossible."""
     patience = flows.Patience(flows.WAIT_PATIENCE.seconds, terms.deadline)
-    yield from _look_first(change, org_id, pipeline_id, terms, progress, patience)
-    attempt = partial(_counted, change.call(org_id, pipeline_id), progress)
+    attempt = _Attempt(change, org_id, pipeline_id, terms, progress)
     refused_since: float | None = None
     while True:
         try:
-            yield from flows.patiently(attempt, patience, repeatable=not change.shows)
+            yield from flows.patiently(attempt.send, patience, repeatable=not change.shows)
         except EnOSError as error:
             is_lost = error.ambiguous and change.shows
             if not (is_lost or isinstance(error, PipelineStateError | KafkaRateUnknownError)):
                 raise
             status = yield from _status_after(change, error, org_id, pipeline_id, patience)
             now = yield Now()
-            progress.was_so &= status == change.target
+            attempt.see(status, now)
             is_stale = terms.may_be_late(now) and not status.is_running
             if _is_verdict(change, status, error) and not is_stale:
                 return status, error
@@ -306,36 +302,62 @@ def _until_accepted(
             pause = max(terms.poll_interval_seconds, error.retry_after_seconds or 0)
             yield Sleep(min(pause, terms.deadline - now))
         else:
-            progress.accepted = True
             yield Log("EnOS accepted the %s of pipeline %s.", (change.verb, pipeline_id))
             return None
 
 
-def _look_first(
-    change: Change,
-    org_id: str,
-    pipeline_id: str,
-    terms: ChangeTerms,
-    progress: ChangeProgress,
-    patience: flows.Patience,
-) -> Flow[None]:
-    """See whether the pipeline is so without us."""
-    if progress.ambiguous or not change.shows or terms.may_be_late((yield Now())):
-        return
-    status = yield from looks.see_status(org_id, pipeline_id, patience)
-    progress.was_so = status == change.target
+class _Attempt:
+    """The request, and the look before it, which tells whose doing it is."""
 
+    def __init__(
+        self,
+        change: Change,
+        org_id: str,
+        pipeline_id: str,
+        terms: ChangeTerms,
+        progress: ChangeProgress,
+    ) -> None:
+        self._change = change
+        self._org_id = org_id
+        self._pipeline_id = pipeline_id
+        self._terms = terms
+        self._progress = progress
+        self._call = change.call(org_id, pipeline_id)
+        self._was_so = False
+        self._seen_at = 0.0
 
-def _counted(call: Call[None], progress: ChangeProgress) -> Flow[None]:
-    if progress.note and not (progress.was_so or progress.ambiguous):
-        write, progress.note = progress.note, None
-        yield Note(write)
-    progress.attempts += 1
-    try:
-        yield from flows.once(call)
-    except EnOSError as error:
-        progress.ambiguous |= error.ambiguous and not progress.was_so
-        raise
+    def see(self, status: PipelineStatus | None, now: float) -> None:
+        """Learn how the pipeline is, or may be, before the request."""
+        self._was_so = status in (self._change.target, PipelineStatus.UNKNOWN)
+        self._seen_at = now
+
+    def send(self) -> Flow[None]:
+        """Send it, once."""
+        progress = self._progress
+        if not progress.ambiguous:
+            yield from self._look()
+        if not self._was_so:
+            yield from self._note()
+        progress.attempts += 1
+        try:
+            yield from flows.once(self._call)
+        except EnOSError as error:
+            progress.ambiguous |= error.ambiguous and not self._was_so
+            raise
+        progress.accepted = True
+        yield from self._note()
+
+    def _look(self) -> Flow[None]:
+        now = yield Now()
+        is_fresh = self._seen_at <= now <= self._seen_at + looks.LIST_LAG_SECONDS
+        if self._change.shows and not (is_fresh or self._terms.may_be_late(now)):
+            self.see((yield from looks.see_status(self._org_id, self._pipeline_id)), (yield Now()))
+
+    def _note(self) -> Flow[None]:
+        """Note it before it is sent, which may be the last that this process does."""
+        write, self._progress.note = self._progress.note, None
+        if write:
+            yield Note(write)
 
 
 def _status_after(

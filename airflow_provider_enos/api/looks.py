@@ -97,22 +97,17 @@ def see_lag(org_id: str, pipeline_id: str, *, max_age_seconds: float) -> Flow[Sh
     return seen
 
 
-def see_status(
-    org_id: str, pipeline_id: str, patience: flows.Patience = flows.AT_ONCE
-) -> Flow[PipelineStatus | None]:
+def see_status(org_id: str, pipeline_id: str) -> Flow[PipelineStatus | None]:
     """
-    Return the status of a pipeline to which something is about to be done.
+    Return the status of a pipeline to which something is about to be done, looking once.
 
-    ``None``: EnOS does not show it, or does not let us look.
-
-    :raises EnOSError: trouble that passes, and has not within ``patience``.
+    ``None``: it is not among the released ones. UNKNOWN: EnOS cannot be asked, or does not let us
+    look, which keeps nobody from doing it.
     """
     try:
-        look, _ = yield from _look_for(org_id, pipeline_id, patience, SECOND_LOOK_SECONDS)
-    except EnOSError as error:
-        if error.transient:
-            raise error.again(f"look at pipeline {pipeline_id} of organization {org_id}") from error
-        return None
+        look, _ = yield from _look_for(org_id, pipeline_id, flows.AT_ONCE, SECOND_LOOK_SECONDS)
+    except EnOSError:
+        return PipelineStatus(PipelineStatus.UNKNOWN)
     return None if look is None else look.status
 
 

@@ -58,15 +58,17 @@ class StartProgress:
     :param conflicts: How many of them EnOS refused because of another start (61121).
     :param accepted_at: When EnOS accepted a start of ours, in seconds since 1970.
     :param ambiguous: A start, of this or of an earlier try, may have been accepted. One that was
-        sent while the pipeline ran anyway is none of these.
-    :param note: Writes down, for who goes on after a crash, that a start may be under way.
+        sent while the pipeline may have run anyway is none of these.
+    :param note: Writes down, for who goes on after a crash, whether ours may have been accepted.
+    :param is_noted: What it has written last; an earlier try has done so if that is ``ambiguous``.
     """
 
     attempts: int = 0
     conflicts: int = 0
     accepted_at: float | None = None
     ambiguous: bool = False
-    note: Callable[[], Awaitable[None] | None] | None = field(default=None, compare=False)
+    note: Callable[[bool], Awaitable[None] | None] | None = field(default=None, compare=False)
+    is_noted: bool = field(default=False, compare=False)
 
     @property
     def may_have_started(self) -> bool:

@@ -8,6 +8,7 @@ else happens to it, others do not wait for: it leaves the queue.
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 
 from airflow_provider_enos.api import flows, looks
 from airflow_provider_enos.api.calls import PipelinePage
@@ -76,7 +77,8 @@ class StartTurn:
         self._number = place.number
         try:
             pacing = yield from self._turn(place)
-            yield from self._look_before()  # now, while EnOS may be busy anyway
+            if pacing.ask_at < self._looked_at + looks.LIST_LAG_SECONDS:
+                yield from self._look_before()  # now, while EnOS may be busy anyway
             while not (yield from self._is_accepted(call, pacing)):
                 pass
         finally:
@@ -104,18 +106,23 @@ class StartTurn:
         return pacing
 
     def _look_before(self) -> Flow[None]:
-        """See, unless that was a moment ago, whether the pipeline runs without us; note if not."""
+        """See, unless that was a moment ago, whether the pipeline runs without us."""
         if self._progress.ambiguous:
             return
         now = yield Now()
         if not self._seen_at <= now <= self._seen_at + looks.LIST_LAG_SECONDS:
-            self._see((yield from looks.see_status(self._org_id, self._pipeline_id)), now)
-        if self._progress.note and not self._ran_before:
-            write, self._progress.note = self._progress.note, None
-            yield Note(write)
+            yield from self._see((yield from looks.see_status(self._org_id, self._pipeline_id)))
 
-    def _see(self, status: PipelineStatus | None, now: float) -> None:
-        self._ran_before, self._seen_at = status is not None and status.may_run, now
+    def _see(self, status: PipelineStatus | None) -> Flow[None]:
+        self._seen_at = yield Now()
+        self._ran_before = status is not None and status.may_run
+        yield from self._note(self._progress.ambiguous or not self._ran_before)
+
+    def _note(self, may_be_ours: bool) -> Flow[None]:
+        """Note it before the start is sent, which may be the last that this process does."""
+        if (write := self._progress.note) and self._progress.is_noted is not may_be_ours:
+            self._progress.is_noted = may_be_ours
+            yield Note(partial(write, may_be_ours))
 
     def _is_accepted(self, call: Call[None], pacing: Pacing) -> Flow[bool]:
         """Send the start once, when it is time to."""
@@ -144,6 +151,7 @@ class StartTurn:
             raise
         self._progress.accepted_at = yield Now()
         pacing.accepted_start(sent_at, self._pipeline_id)
+        yield from self._note(True)
         return True
 
     def _until_due(self, pacing: Pacing) -> Flow[None]:
@@ -171,7 +179,7 @@ class StartTurn:
         begun = self._looked_at = yield Now()
         max_age = interval_seconds * looks.SHARED_AGE
         seen: Shared[PipelinePage] | None = None
-        with contextlib.suppress(EnOSError):  # nothing depends on it
+        with contextlib.suppress(EnOSError):  # there are others
             seen = yield from looks.see_page(self._org_id, max_age_seconds=max_age)
         now = yield Now()
         self._look_seconds = now - begun
@@ -184,7 +192,7 @@ class StartTurn:
             if pipeline.status == "RUNNING" and is_news:
                 pacing.saw_running(pipeline.pipeline_id, now)
             if pipeline.pipeline_id == self._pipeline_id:
-                self._see(pipeline.status, now)
+                yield from self._see(pipeline.status)
         self._statuses = {one.pipeline_id: str(one.status) for one in seen.value.pipelines}
 
     def _tell(self, pacing: Pacing, now: float) -> Flow[None]:

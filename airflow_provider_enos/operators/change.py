@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from airflow_provider_enos.api import looks
 from airflow_provider_enos.api.change import (
     CHANGES,
     ChangeProgress,
@@ -22,6 +23,7 @@ from airflow_provider_enos.api.change import (
     change_pipeline,
 )
 from airflow_provider_enos.api.errors import EnOSError
+from airflow_provider_enos.api.pipeline import PipelineStatus
 from airflow_provider_enos.api.start_settings import parse_id
 from airflow_provider_enos.arguments import choice, seconds
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
@@ -77,11 +79,14 @@ class ChangePipelineOperator(PipelineOperator):
         self._guarded(self._policy)
         self._push_console_link(context)
         memory = TryMemory(context, self.verb)
-        note = partial(memory.note, pipeline_id, org_id)
+        note = partial(self._remember, context, may_have_worked=True)
         progress = ChangeProgress(ambiguous=memory.has(pipeline_id, org_id), note=note)
         terms = self._terms(context)
         if self.deferrable:
-            note()  # the worker that could do it later may never come
+            if CHANGES[self.verb].shows and self._policy() != "succeed":
+                status = self.hook.run(looks.see_status(org_id, pipeline_id))
+                if status not in (CHANGES[self.verb].target, PipelineStatus.UNKNOWN):
+                    note()  # the worker that would note it later may never come
             self._defer(pipeline_id, terms, earlier_try=progress.ambiguous)
         try:
             result = self.hook.run(

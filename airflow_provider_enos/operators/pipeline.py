@@ -22,7 +22,7 @@ from airflow_provider_enos.api.start_settings import parse_id
 from airflow_provider_enos.arguments import has_template
 from airflow_provider_enos.assets import PIPELINES, create_asset
 from airflow_provider_enos.links import PipelineConsoleLink
-from airflow_provider_enos.memory import TryMemory
+from airflow_provider_enos.memory import TryMemory, key_of, note_of_try
 from airflow_provider_enos.pipeline_task import PipelineTask
 from airflow_provider_enos.retries import EnOSRetryPolicy
 from airflow_provider_enos.telemetry import count_task
@@ -85,14 +85,33 @@ class PipelineOperator(PipelineTask, BaseOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except (TaskDeferralTimeout, TaskDeferralError) as error:
-            self._ended_by_airflow(context)
+            self._leave_to_next_try(context, self._trigger_may_have_worked(context))
             raise type(error)(
                 f"{error}: Airflow ended the trigger that was {self.doing} pipeline "
                 f"{self.pipeline_id}, which may go on in EnOS."
             ) from error
 
-    def _ended_by_airflow(self, context: Context) -> None:
-        """Do what must be done for the next try when Airflow has ended the trigger."""
+    def _remember(self, context: Context, may_have_worked: bool) -> None:
+        """Note for the next try of the task whether this one may have changed the pipeline."""
+        memory = TryMemory(context, self.verb)
+        if may_have_worked:
+            memory.note(parse_id(self.pipeline_id, "pipeline_id"), self.hook.org_id)
+        else:
+            memory.forget()
+
+    def _leave_to_next_try(self, context: Context, may_have_worked: bool) -> None:
+        """Note what the next try must know of this one, which has failed."""
+        self._remember(context, may_have_worked)
+
+    def _trigger_may_have_worked(self, context: Context) -> bool:
+        """Whether a trigger that Airflow has ended may have changed the pipeline."""
+        ti = context["ti"]
+        try:
+            note = note_of_try(ti.xcom_pull(key=key_of(self.verb)), ti.try_number)
+        except Exception as error:
+            self.log.warning("What the trigger has done cannot be told: %s", error)
+            return False
+        return bool(note and note.get("may_have_worked"))
 
     def _check_what_is_known(self) -> None:
         """Check, when the DAG is parsed, all that holds no template."""
@@ -121,8 +140,7 @@ class PipelineOperator(PipelineTask, BaseOperator):
     ) -> NoReturn:
         """Fail the task, in either mode: for good if another try could not change anything."""
         count_task(self.verb, "failed", self._known_org_id, conflicts=conflicts)
-        if not may_have_worked:
-            TryMemory(context, self.verb).forget()
+        self._leave_to_next_try(context, may_have_worked and error.retryable)
         if not error.retryable:
             raise AirflowFailException(str(error)) from error
         raise error
@@ -139,11 +157,10 @@ class PipelineOperator(PipelineTask, BaseOperator):
         """
         Tell Airflow's metrics and lineage what has come of it, and those who wait for its asset.
 
-        :param is_news: The pipeline was changed; if not, no later try of the task shall think so.
+        :param is_news: The pipeline was changed.
         """
         self._returned = result
-        if not is_news:
-            TryMemory(context, self.verb).forget()
+        self._remember(context, is_news)  # Airflow may not hear that this try was green
         count_task(
             self.verb,
             result["outcome"],

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
@@ -32,7 +32,7 @@ from airflow_provider_enos.api.start_settings import (
 from airflow_provider_enos.api.start_values import Outcome, StartProgress, StartResult, StartTerms
 from airflow_provider_enos.arguments import choice, is_lazy, seconds
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
-from airflow_provider_enos.memory import TryMemory, key_of, note_of_try
+from airflow_provider_enos.memory import TryMemory, key_of
 from airflow_provider_enos.operators.pipeline import DEFERRAL_SLACK, PipelineOperator
 from airflow_provider_enos.telemetry import count_task
 
@@ -168,11 +168,14 @@ class StartPipelineOperator(PipelineOperator):
         try:
             if if_running != "succeed" and not earlier_try:
                 self._meet_running(if_running)
-            note = partial(memory.note, *subject)
+                if self.deferrable:  # the worker that would note it later may never come
+                    memory.note(*subject)
             if self.deferrable:
-                note()  # the worker that could do it later may never come
                 self._defer(context, settings, earlier_try)
-            progress = self._progress = StartProgress(ambiguous=earlier_try, note=note)
+            note = partial(self._remember, context)
+            progress = self._progress = StartProgress(
+                ambiguous=earlier_try, note=note, is_noted=earlier_try
+            )
             terms = self._terms(self._deadline(context))
             result = self.hook.run(
                 until_accepted(self.hook.org_id, settings, terms, progress, self.hook.start_queue)
@@ -270,7 +273,7 @@ class StartPipelineOperator(PipelineOperator):
     def _conclude(self, context: Context, result: StartResult) -> dict[str, Any]:
         if result.outcome is Outcome.ALREADY_RUNNING and self._if_running(context) != "succeed":
             self.log.info("Somebody has started it meanwhile: if_running applies again.")
-            TryMemory(context, self.verb).forget()
+            self._remember(context, may_have_worked=False)
             return self.execute(context)
         self.log.info(
             "Pipeline %s of organization %s %s%s, %.1f s after the task began to start it "
@@ -291,26 +294,13 @@ class StartPipelineOperator(PipelineOperator):
         self._tell(context, payload, is_news=result.outcome is not Outcome.ALREADY_RUNNING)
         return payload
 
-    def _fail(
-        self, context: Context, error: EnOSError, *, may_have_worked: bool, conflicts: int = 0
-    ) -> NoReturn:
-        if may_have_worked and self.start_from_trigger:
-            self._tell_next_trigger(context)
-        super()._fail(context, error, may_have_worked=may_have_worked, conflicts=conflicts)
-
-    def _ended_by_airflow(self, context: Context) -> None:
-        if not self.start_from_trigger:
-            return
+    def _leave_to_next_try(self, context: Context, may_have_worked: bool) -> None:
+        super()._leave_to_next_try(context, may_have_worked)
         ti = context["ti"]
-        note = note_of_try(ti.xcom_pull(key=key_of(self.verb)), ti.try_number)
-        if note and note.get("may_have_worked"):
-            self._tell_next_trigger(context)
-
-    def _tell_next_trigger(self, context: Context) -> None:
-        """Note in an XCom that this try may have started it: the next one begins in the triggerer
-        as well, which reads nothing else."""
-        note = {"try_number": context["ti"].try_number + 1, "may_have_worked": True}
-        context["ti"].xcom_push(key=key_of(self.verb), value=note)
+        if self.start_from_trigger and may_have_worked and ti.try_number <= ti.max_tries:
+            # The next try begins in the triggerer as well, which reads only XComs.
+            note = {"try_number": ti.try_number + 1, "may_have_worked": True}
+            ti.xcom_push(key=key_of(self.verb), value=note)
 
     def _settle(self) -> None:
         """Keep what was started: a kill from now on comes too late, one before it counts."""

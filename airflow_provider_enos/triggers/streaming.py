@@ -159,7 +159,9 @@ class StartPipelineTrigger(_EnOSTrigger):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._given = {name: getattr(self, name) for name in _RENDERED}
-        self._progress = StartProgress(ambiguous=self.earlier_try, note=self._note)
+        self._progress = StartProgress(
+            ambiguous=self.earlier_try, note=self._note, is_noted=self.earlier_try
+        )
         self._memory = TriggerMemory(None)
         self._begun_at = self.begun_at or time.time()
 
@@ -185,10 +187,10 @@ class StartPipelineTrigger(_EnOSTrigger):
             self._progress.accepted_at = note.get("accepted_at")
             if note.get("may_have_worked"):
                 self.log.info("An earlier run of this trigger may have started the pipeline.")
-                self._progress.ambiguous = True
+                self._progress.ambiguous = self._progress.is_noted = True
         if self.begun_at is None:  # no worker has run: nobody else does these two
-            if note is None:
-                await memory.note(may_have_worked=False, begun_at=self._begun_at)
+            if note is None or "begun_at" not in note:
+                await self._note(self._progress.ambiguous)
             if url := hook.console_link(settings.pipeline_id):
                 await memory.push(PipelineConsoleLink().xcom_key, url)
         terms = StartTerms(
@@ -214,10 +216,14 @@ class StartPipelineTrigger(_EnOSTrigger):
             return await hook.run_async(flow)
         finally:
             if self._progress.accepted_at is not None:
-                await _apart(self._note())
+                await _apart(self._note(may_have_worked=True))
 
-    async def _note(self) -> None:
-        await self._memory.note(begun_at=self._begun_at, accepted_at=self._progress.accepted_at)
+    async def _note(self, may_have_worked: bool) -> None:
+        await self._memory.note(
+            may_have_worked=may_have_worked,
+            begun_at=self._begun_at,
+            accepted_at=self._progress.accepted_at,
+        )
 
     def _error_facts(self) -> dict[str, Any]:
         return {

@@ -8,7 +8,7 @@ import pytest
 
 CONNECTION = {
     "conn_type": "enos",
-    "host": "https://enos.invalid",
+    "host": "https://127.0.0.1:9",  # nobody listens there
     "login": "access",
     "password": "the-secret-key",
     "extra": {"org_id": "o1", "console_url": "https://console.invalid/{org_id}/{pipeline_id}"},
@@ -37,6 +37,9 @@ class TaskInstance:
 
     def xcom_push(self, key, value):
         self.xcoms[key] = value
+
+    def xcom_pull(self, key):
+        return self.xcoms.get(key)
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def test_faults(enos, client):
     body = {"fault": "Code", "on": "list", "code": 61115}
     assert client.control("POST", "/faults", body).status_code == 200
     assert client.control("GET", "/faults").json() == [
-        {**body, "pipeline_id": None, "times": 1, "msg": None}
+        {**body, "pipeline_id": None, "times": 1, "skip": 0, "msg": None}
     ]
     assert client.get("/pipelines").json()["code"] == 61115
     client.control("POST", "/faults", body)

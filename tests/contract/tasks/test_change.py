@@ -10,7 +10,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSkipException,
+    TaskDeferred,
+)
 
 from airflow_provider_enos.api import errors, looks
 from airflow_provider_enos.emulator import faults as f
@@ -597,3 +601,20 @@ def test_start_that_returned_nothing_has_started_nothing(stage):
 
     assert stage.result["outcome"] == "left_alone"
     assert stage.enos.requests_for() == []
+
+
+@pytest.mark.parametrize(
+    ("before", "policy", "remembered"),
+    [("RUNNING", "fail", True), ("STOPPED", "fail", False), ("RUNNING", "succeed", False)],
+)
+def test_deferred_stop_leaves_to_the_next_try_what_it_knows(stage, before, policy, remembered):
+    """The worker that would tell may never come. Only with a policy is there a look before."""
+    stage.enos.set_status(stage.pipeline_id, before)
+    stop = build(StopPipelineOperator, if_not_running=policy, deferrable=True)
+    with pytest.raises(TaskDeferred):
+        stop(stage).execute(stage.new_try())
+
+    with pytest.raises(TaskDeferred) as second:
+        stop(stage).execute(stage.new_try())
+
+    assert second.value.trigger.earlier_try is remembered

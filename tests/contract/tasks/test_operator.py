@@ -9,7 +9,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSkipException,
+    TaskDeferred,
+)
 
 from airflow_provider_enos.api import errors
 from airflow_provider_enos.emulator import faults as f
@@ -637,3 +641,19 @@ def test_log_tells_the_story_without_secrets(stage, log_lines):
     subject = f"Pipeline {stage.pipeline_id} of organization {stage.org_id}"
     assert lines[4].startswith(f"{subject} was started and is RUNNING, ")
     assert stage.enos.secret_key not in "\n".join(log_lines())
+
+
+# Between two tries
+
+
+@pytest.mark.parametrize(("if_running", "remembered"), [("fail", True), ("succeed", False)])
+def test_deferred_start_leaves_to_the_next_try_what_it_knows(stage, if_running, remembered):
+    """The worker that would tell may never come. Only with a policy is there a look before."""
+    start = build(if_running=if_running, deferrable=True)
+    with pytest.raises(TaskDeferred):
+        start(stage).execute(stage.new_try())
+
+    with pytest.raises(TaskDeferred) as second:
+        start(stage).execute(stage.new_try())
+
+    assert second.value.trigger.earlier_try is remembered

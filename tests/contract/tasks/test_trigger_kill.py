@@ -356,9 +356,12 @@ async def test_retry_in_the_triggerer_alone_knows_what_airflow_has_cut_short(
     assert result["outcome"] == outcome
 
 
+@pytest.mark.parametrize("note", [{}, {"enos_start": {"try_number": 1, "may_have_worked": True}}])
 async def test_conflict_timeout_counts_from_the_first_run_of_the_trigger(
-    emulator, pipeline_id, supervisor, new_trigger
+    emulator, pipeline_id, supervisor, new_trigger, note
 ):
+    """Also in a try that an earlier one has left something to."""
+    supervisor.xcoms |= note
     emulator.hold_start_lock(600)
     first = new_trigger()
     running = asyncio.create_task(anext(first.run()))

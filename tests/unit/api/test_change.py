@@ -10,7 +10,7 @@ from airflow_provider_enos.api.change import (
     change_pipeline,
     stop_pipeline,
 )
-from airflow_provider_enos.api.errors import EnOSNoAnswerError, EnOSServerError
+from airflow_provider_enos.api.errors import EnOSNoAnswerError, EnOSUnreachableError
 from airflow_provider_enos.api.messages import Answer
 
 LOST, BUSY = EnOSNoAnswerError("no answer"), Answer(503, b"")
@@ -86,14 +86,33 @@ def test_list_that_may_be_late_tells_nothing_of_what_was_before(stage, enos, flo
     assert stage.run(flow(started_at=stage.START)).outcome == "stopped"
 
 
-def test_change_is_not_sent_before_it_is_known_how_the_pipeline_is(stage, enos, flow, progress):
-    enos.before = [BUSY]
+def test_list_that_fails_keeps_no_change_waiting(stage, enos, flow, noted):
+    enos.before, enos.statuses = [BUSY], ["STOPPED"]
 
-    with pytest.raises(EnOSServerError):
-        stage.run(flow())
+    assert stage.run(flow()).outcome == "stopped"
+    assert (stage.elapsed_seconds, noted) == (0, [["list", "stop"]])
 
-    assert set(enos.log) == {"list"}
+
+def test_nothing_is_claimed_where_it_is_not_known_what_was_before(stage, enos, flow, progress):
+    enos.before, enos.stops, enos.statuses = [BUSY], [LOST], ["STOPPED"]
+
+    assert stage.run(flow()).outcome == "already_stopped"
     assert not progress.may_have_changed
+
+
+def test_what_is_stopped_while_enos_cannot_be_reached_is_not_ours(stage, enos, flow):
+    """A look is as old as the request is late."""
+    enos.before, enos.statuses = ["RUNNING"], ["STOPPED"]
+
+    def server(request):
+        if request.method == "GET":
+            enos.before = ["RUNNING" if stage.elapsed_seconds < 100 else "STOPPED"]
+            return enos(request)
+        return EnOSUnreachableError("refused") if stage.elapsed_seconds < 200 else LOST
+
+    stage.server = server
+
+    assert stage.run(flow()).outcome == "already_stopped"
 
 
 def test_whoever_may_not_look_may_change_all_the_same(stage, enos, flow):

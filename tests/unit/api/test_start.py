@@ -461,22 +461,27 @@ def test_whoever_may_not_look_may_start_all_the_same(refusal, stage, enos, flow)
     assert (result.outcome, result.attempts) == (Outcome.STARTED, 1)
 
 
-@pytest.mark.parametrize("trouble", [DOWN, LOST, BUSY])
-def test_start_is_not_sent_before_it_is_known_what_runs(trouble, stage, enos, flow, progress):
+@pytest.mark.parametrize("trouble", [DOWN, LOST, BUSY, Answer(429, b"", {"retry-after": "60"})])
+def test_list_that_fails_keeps_no_start_waiting(trouble, stage, enos, flow):
     enos.before = [trouble]
 
-    with pytest.raises(type(trouble) if trouble is not BUSY else EnOSServerError):
-        stage.run(flow())
+    result = stage.run(flow(wait_for_running=False))
 
-    assert set(enos.log) == {"list"}
+    assert (result.outcome, result.attempts, stage.elapsed_seconds) == (Outcome.STARTED, 1, 0)
+
+
+def test_nothing_is_adopted_where_it_is_not_known_what_ran_before(stage, enos, flow, progress):
+    enos.before, enos.starts = [BUSY], [LOST]
+
+    assert stage.run(flow()).outcome is Outcome.ALREADY_RUNNING
     assert not progress.may_have_started
 
 
 @pytest.fixture
 def noted(enos, progress):
-    """What was sent before the note was written."""
+    """What was noted, and what had been sent until then."""
     found = []
-    progress.note = lambda: found.append(list(enos.log))
+    progress.note = lambda may_be_ours: found.append((may_be_ours, list(enos.log)))
     return found
 
 
@@ -486,7 +491,7 @@ def test_start_is_noted_once_before_it_is_sent(stage, enos, flow, noted):
 
     stage.run(flow())
 
-    assert noted == [["list"]]
+    assert noted == [(True, ["list"])]
 
 
 def test_nothing_is_noted_in_the_queue(stage, enos, flow, queue, noted):
@@ -498,6 +503,18 @@ def test_nothing_is_noted_in_the_queue(stage, enos, flow, queue, noted):
     assert (noted, enos.log) == ([], [])
 
 
+def test_nothing_is_noted_long_before_the_start_is_sent(stage, enos, flow, queue, noted):
+    place = queue.enter("p")
+    place.turn.result().hold_off(stage.now + 600)
+    queue.leave(place)
+    course = stage.begin(flow())
+    course.go_to(Sleep)
+
+    assert (noted, enos.log) == ([], [])
+    course.finish()
+    assert noted == [(True, ["list"])]
+
+
 def test_start_of_what_runs_already_is_not_noted(stage, enos, flow, noted):
     enos.starts, enos.before = [BUSY], ["RUNNING"]
 
@@ -506,8 +523,24 @@ def test_start_of_what_runs_already_is_not_noted(stage, enos, flow, noted):
     assert noted == []
 
 
+def test_note_is_taken_back_when_somebody_else_has_started_it(stage, enos, flow, noted):
+    enos.starts, enos.statuses = [CONFLICT_30_S, CONFLICT_30_S, WRONG_STATUS], ["RUNNING"]
+
+    assert stage.run(flow(interval=1)).outcome is Outcome.ALREADY_RUNNING
+    assert [may_be_ours for may_be_ours, _ in noted] == [True, False]
+
+
+@pytest.mark.parametrize("before", ["RUNNING", BUSY])
+def test_accepted_start_is_noted_whatever_was_seen_before(before, stage, enos, flow, noted):
+    """The list may be late."""
+    enos.before = [before]
+
+    assert stage.run(flow()).outcome is Outcome.STARTED
+    assert noted == [(True, ["list", "start"])]
+
+
 def test_what_an_earlier_try_has_noted_is_not_noted_again(stage, enos, flow, progress, noted):
-    progress.ambiguous = True
+    progress.ambiguous = progress.is_noted = True
 
     stage.run(flow())
 

@@ -28,6 +28,14 @@ POLICIES = {
 OPERATORS = list(POLICIES)
 
 
+def fail(task, context, *, may_have_worked):
+    """Let a try of the task end red."""
+    error = StatusTimeoutError("too late").to_payload()
+    event = {"status": "error", **error, "may_have_worked": may_have_worked}
+    with pytest.raises(StatusTimeoutError, match="too late"):
+        task.execute_complete(context, event)
+
+
 def deferral(task, context):
     with pytest.raises(TaskDeferred) as deferred:
         task.execute(context)
@@ -158,7 +166,7 @@ def test_execution_timeout_counts_from_the_start_of_the_task(context):
 
 def test_second_try_knows_of_the_first_one(context):
     task = StopPipelineOperator(task_id="change", pipeline_id="p-1", deferrable=True)
-    deferral(task, context)
+    fail(task, context, may_have_worked=True)
 
     assert deferral(task, context).trigger.earlier_try
 
@@ -166,12 +174,8 @@ def test_second_try_knows_of_the_first_one(context):
 @pytest.mark.parametrize("may_have_worked", [True, False])
 def test_failed_try_is_remembered_only_if_it_may_have_worked(context, may_have_worked):
     task = StopPipelineOperator(task_id="change", pipeline_id="p-1", deferrable=True)
-    deferral(task, context)
-    error = StatusTimeoutError("too late").to_payload()
-    event = {"status": "error", **error, "may_have_worked": may_have_worked}
-
-    with pytest.raises(StatusTimeoutError, match="too late"):
-        task.execute_complete(context, event)
+    fail(task, context, may_have_worked=True)
+    fail(task, context, may_have_worked=may_have_worked)
 
     assert deferral(task, context).trigger.earlier_try is may_have_worked
 
@@ -179,7 +183,7 @@ def test_failed_try_is_remembered_only_if_it_may_have_worked(context, may_have_w
 @pytest.mark.parametrize(("outcome", "remembered"), [("stopped", True), ("already_stopped", False)])
 def test_what_was_so_already_is_not_remembered_as_ours(context, outcome, remembered):
     task = StopPipelineOperator(task_id="change", pipeline_id="p-1", deferrable=True)
-    deferral(task, context)
+    fail(task, context, may_have_worked=not remembered)
     result = {
         "pipeline_id": "p-1",
         "org_id": "o1",

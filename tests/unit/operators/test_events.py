@@ -10,8 +10,8 @@ from airflow.sdk.execution_time.context import OutletEventAccessors
 from airflow_provider_enos.assets import PIPELINES, create_asset
 from airflow_provider_enos.operators.streaming import StopPipelineOperator
 
-URI = create_asset(host="enos.invalid", org_id="o1", pipeline_id="p-1").uri
-OTHER = create_asset(host="enos.invalid", org_id="o1", pipeline_id="p-2")
+URI = create_asset(host="127.0.0.1:9", org_id="o1", pipeline_id="p-1").uri
+OTHER = create_asset(host="127.0.0.1:9", org_id="o1", pipeline_id="p-2")
 RESULT = {
     "pipeline_id": "p-1",
     "org_id": "o1",

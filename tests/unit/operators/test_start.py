@@ -12,6 +12,7 @@ from airflow_provider_enos.api.errors import (
     InvalidSettingError,
     PipelineNotFoundError,
     ResourceNotEnoughError,
+    StatusTimeoutError,
     TaskKilledError,
 )
 from airflow_provider_enos.api.start_settings import ExecutionMode, ResourceConfig
@@ -35,6 +36,14 @@ RESULT = {
 def operator(**arguments):
     needed = {"task_id": "start", "pipeline_id": "p-1", "execution_mode": "standalone"}
     return StartPipelineOperator(**needed | arguments)
+
+
+def fail(context, *, may_have_worked):
+    """Let a try of the task end red."""
+    error = ResourceNotEnoughError("full", code=61126)
+    event = {"status": "error", "may_have_worked": may_have_worked, **error.to_payload()}
+    with pytest.raises(ResourceNotEnoughError):
+        operator().execute_complete(context, event)
 
 
 def deferral(task, context):
@@ -165,6 +174,7 @@ def test_console_link_is_pushed_before_the_wait(context):
 
 def test_second_try_knows_that_the_first_may_have_started_the_pipeline(context):
     first = deferral(operator(deferrable=True), context)
+    fail(context, may_have_worked=True)
     second = deferral(operator(deferrable=True), context)
 
     assert first.trigger.earlier_try is False
@@ -175,7 +185,7 @@ def test_second_try_knows_that_the_first_may_have_started_the_pipeline(context):
     "change", ["cleared", "cleared alone", "other pipeline", "other organization"]
 )
 def test_memory_of_something_else_does_not_count(context, change):
-    deferral(operator(deferrable=True), context)
+    fail(context, may_have_worked=True)
     if change == "cleared":
         context["dag_run"].clear_number = 1
     if change == "cleared alone":  # without its run
@@ -241,12 +251,8 @@ def test_trouble_of_the_trigger_with_the_connection_fails_the_task_for_good(cont
 def test_failed_try_is_remembered_only_if_it_may_have_started_the_pipeline(
     context, may_have_started, remembered
 ):
-    deferral(operator(deferrable=True), context)
-    error = ResourceNotEnoughError("full", code=61126)
-    event = {"status": "error", "may_have_worked": may_have_started, **error.to_payload()}
-
-    with pytest.raises(ResourceNotEnoughError):
-        operator().execute_complete(context, event)
+    fail(context, may_have_worked=True)
+    fail(context, may_have_worked=may_have_started)
 
     assert deferral(operator(deferrable=True), context).trigger.earlier_try is remembered
 
@@ -254,7 +260,7 @@ def test_failed_try_is_remembered_only_if_it_may_have_started_the_pipeline(
 @pytest.mark.parametrize(("outcome", "remembered"), [("started", True), ("already_running", False)])
 def test_what_was_running_already_is_not_remembered_as_ours(context, outcome, remembered):
     """The worker may die before Airflow knows that the task was green."""
-    deferral(operator(deferrable=True), context)
+    fail(context, may_have_worked=not remembered)
 
     operator().execute_complete(
         context, {"status": "success", "result": RESULT | {"outcome": outcome}}
@@ -270,7 +276,7 @@ def test_dry_run_shows_the_request_and_hides_what_is_secret(connection, capsys):
 
     shown = capsys.readouterr().out
     assert (
-        "POST https://enos.invalid/streaming/v2.0/streaming/pipeline/p-1?action=start&orgId=o7"
+        "POST https://127.0.0.1:9/streaming/v2.0/streaming/pipeline/p-1?action=start&orgId=o7"
         in shown
     )
     assert '"kafkaRate": 1000' in shown
@@ -367,6 +373,35 @@ def test_deferral_that_airflow_ended_names_the_pipeline(context):
         TaskDeferralTimeout, match="that was starting pipeline p-1, which may go on"
     ):
         operator().resume_execution("__fail__", {"error": "Trigger timeout"}, context)
+
+
+@pytest.mark.parametrize(
+    ("note", "remembered"),
+    [
+        ({"try_number": 1, "may_have_worked": True}, True),
+        ({"try_number": 1, "may_have_worked": False}, False),
+        ({"try_number": 2, "may_have_worked": True}, False),
+        (None, False),
+    ],
+)
+def test_next_try_knows_what_a_trigger_had_done_that_airflow_ended(context, note, remembered):
+    context["ti"].xcoms["enos_start"] = note
+    with pytest.raises(TaskDeferralTimeout):
+        operator().resume_execution("__fail__", {"error": "Trigger timeout"}, context)
+
+    assert deferral(operator(deferrable=True), context).trigger.earlier_try is remembered
+
+
+@pytest.mark.parametrize(("max_tries", "told"), [(0, False), (1, True)])
+def test_next_try_in_the_triggerer_is_told_only_if_there_will_be_one(context, max_tries, told):
+    """A person who clears the task wants it done afresh."""
+    context["ti"].max_tries = max_tries
+    event = {"status": "error", "may_have_worked": True, **StatusTimeoutError("late").to_payload()}
+
+    with pytest.raises(StatusTimeoutError):
+        operator(start_from_trigger=True).execute_complete(context, event)
+
+    assert ("enos_start" in context["ti"].xcoms) is told
 
 
 def test_missing_connection_fails_for_good(context, monkeypatch):
