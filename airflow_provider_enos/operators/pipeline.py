@@ -95,7 +95,7 @@ class PipelineOperator(PipelineTask, BaseOperator):
         """Note for the next try of the task whether this one may have changed the pipeline."""
         memory = TryMemory(context, self.verb)
         if may_have_worked:
-            memory.note(parse_id(self.pipeline_id, "pipeline_id"), self.hook.org_id)
+            memory.note(parse_id(self.pipeline_id, "pipeline_id"), str(self._known_org_id))
         else:
             memory.forget()
 
