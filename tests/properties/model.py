@@ -13,6 +13,7 @@ from airflow_provider_enos.api.errors import (
     EnOSUnreachableError,
 )
 from airflow_provider_enos.api.messages import Answer
+from airflow_provider_enos.api.pipeline import PipelineStatus
 from airflow_provider_enos.api.sharing import SharedResults, shared
 from airflow_provider_enos.api.transport import Log, Now, Send, Sleep, Wait
 
@@ -73,6 +74,8 @@ class World:
         self.stopped = []  # stops of ours that were carried out
         self.told_accepted = False
         self.shown = []  # statuses that a look has shown: (when, status)
+        self.is_unclear = False  # a look before a start of ours failed, or showed that it may run
+        self._may_run = False  # what is known of it before a start
         self.sent = {"start": 0, "list": 0, "stop": 0}
         self.codes = []
         self.taken_away = 0  # times that others, or the start itself, ended what ours began
@@ -152,6 +155,8 @@ class World:
         is_done = trouble == "fine" or trouble.endswith("after")
         body = getattr(self, f"on_{operation}")() if is_done else {}
         self.advance(seconds / 2)
+        if operation == "list" and trouble != "fine":
+            self._may_run = True
         match trouble.split()[0]:
             case "unreachable":
                 raise EnOSUnreachableError("refused", during=request.purpose)
@@ -171,7 +176,9 @@ class World:
         self.codes.append(body["code"])
         self.told_accepted |= operation == "start" and body["code"] == 0
         if operation == "list":
-            self.shown.append((self.now, body["data"]["pipelines"][0]["status"]))
+            status = body["data"]["pipelines"][0]["status"]
+            self.shown.append((self.now, status))
+            self._may_run |= PipelineStatus(status).may_run
         return Answer(200, json.dumps(body).encode())
 
     def on_start(self):
@@ -179,6 +186,7 @@ class World:
             return {"code": 61165, "msg": f"[{self.status}] cannot be started"}
         if self._is_locked:
             return {"code": 61121, "msg": "another start"}
+        self.is_unclear |= self._may_run
         self.accepted.append(self.now)
         self._start(self.ends_in)
         return {"code": 0}

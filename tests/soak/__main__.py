@@ -116,7 +116,7 @@ class Case:
         if isinstance(verdict, EnOSError):
             end, is_true = type(verdict).__name__, len(effective) <= 1
             if not self.is_stop and effective:
-                is_true = is_true and self.progress.may_have_started
+                is_true = is_true and (self.progress.may_have_started or self._is_unclear())
         elif verdict is None:
             end, is_true = "killed", len(effective) <= 1
         elif self.is_stop:
@@ -130,15 +130,24 @@ class Case:
         self._soak.note(f"{what}: {end}", "" if is_true and not others else facts)
 
     def _is_true(self, result, effective):
-        starts = {0} if result.outcome == "already_running" else {1}
-        if result.outcome == "adopted" and self.status_before in ("STARTING", "RUNNING"):
-            starts = {0}  # the start whose answer was lost came too late: it was started already
-        if len(effective) not in starts:
+        is_claimed = result.outcome != "already_running"
+        if bool(effective) is not is_claimed and (is_claimed or not self._is_unclear()):
+            return False
+        if len(effective) > 1:
             return False
         return result.status is None or (result.status, self._status()) == ("RUNNING", "RUNNING")
 
     def _status(self):
         return self._soak.enos.control("GET", f"/pipelines/{self.pipeline_id}")["status"]
+
+    def _is_unclear(self):
+        """Whether a look may have failed: what is done after it is not claimed."""
+        since = self._soak.enos.control("GET", f"/requests?since={self._since}")
+        return any(
+            one["fault"] and one["operation"] in ("list", "token_get", "token_refresh")
+            for one in since
+            if one["org_id"] in (None, self.org_id)
+        )
 
     def _log(self):
         since = getattr(self, "_since", 0)
