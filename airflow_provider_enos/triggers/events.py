@@ -39,6 +39,10 @@ StreamKey = tuple[str, str | None, bool, float]
 #: Airflow's triggerer may be shutting down.
 STATE_STORE_TIMEOUT_SECONDS = 10.0
 
+#: After a restart of everything, Airflow's API server may be there later than the triggerer: how
+#: many listings are let pass until what was last is known.
+RECALL_ATTEMPTS = 10
+
 log = logging.getLogger(__name__)
 
 
@@ -111,6 +115,7 @@ class PipelineStatusChangeTrigger(BaseEventTrigger):
         #: What is in the state store.
         self._stored: PipelineStatus | None = None
         self._is_missing = False
+        self._recalls_left = RECALL_ATTEMPTS
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class's path and all of its arguments."""
@@ -142,8 +147,9 @@ class PipelineStatusChangeTrigger(BaseEventTrigger):
         watchers = _watchers[self.shared_stream_key()]
         watchers.append(self)
         try:
-            await self._recall()
             async for listing in shared_stream:
+                if not await self._knows_the_last():
+                    continue
                 if event := self._change_in(listing):
                     yield event
                 self._is_told(listing)
@@ -152,8 +158,9 @@ class PipelineStatusChangeTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Do the same alone, where Airflow offers no shared stream."""
-        await self._recall()
         async for listing, _ in _Listings(self.shared_stream_key()).open_stream():
+            if not await self._knows_the_last():
+                continue
             if event := self._change_in(listing):
                 yield event
             self._is_told(listing)
@@ -172,13 +179,20 @@ class PipelineStatusChangeTrigger(BaseEventTrigger):
                     store.aset(self._state_key, str(status)), STATE_STORE_TIMEOUT_SECONDS
                 )
         except Exception as error:  # it costs an event after a restart, not those before
-            log.warning("What pipeline %s was last cannot be noted: %s", self.pipeline_id, error)
+            log.warning("What pipeline %s was last cannot be noted: %r", self.pipeline_id, error)
         else:
             self._stored = status
 
     # ------------------------------------------------------------------ inside
 
-    async def _recall(self) -> None:
+    async def _knows_the_last(self) -> bool:
+        """Whether what was last is known, or never will be: the next listing can be compared."""
+        if self._recalls_left:
+            is_known = await self._recall()
+            self._recalls_left = 0 if is_known else self._recalls_left - 1
+        return not self._recalls_left
+
+    async def _recall(self) -> bool:
         found: list[Any] = []
         try:
             for store in self._stores:
@@ -186,12 +200,15 @@ class PipelineStatusChangeTrigger(BaseEventTrigger):
                     await asyncio.wait_for(store.aget(self._state_key), STATE_STORE_TIMEOUT_SECONDS)
                 )
         except Exception as error:
-            log.warning("What pipeline %s was last cannot be told: %s", self.pipeline_id, error)
+            log.warning("What pipeline %s was last cannot be told: %r", self.pipeline_id, error)
+            if not found:
+                return False
         known = [PipelineStatus(one) for one in found if isinstance(one, str)]
         if known:
             self._status = known[0]
             # An asset that is new to this trigger is told with the next listing.
             self._stored = known[0] if len(known) == len(self._stores) else None
+        return True
 
     def _change_in(self, listing: Listing) -> TriggerEvent | None:
         pipeline = listing.pipelines.get(self.pipeline_id)

@@ -7,7 +7,7 @@ import pytest
 from airflow.triggers.shared_stream import SharedStreamManager
 
 from airflow_provider_enos.emulator.faults import HttpError
-from airflow_provider_enos.triggers.events import PipelineStatusChangeTrigger
+from airflow_provider_enos.triggers.events import RECALL_ATTEMPTS, PipelineStatusChangeTrigger
 
 POLL_INTERVAL_SECONDS = 0.2
 
@@ -45,6 +45,18 @@ class BrokenStore:
         raise RuntimeError("no state store")
 
     aset = aget
+
+
+class LateStore(AssetStore):
+    """Airflow's API server comes up later than the triggerer."""
+
+    failures = 2
+
+    async def aget(self, key, default=None):
+        if self.failures:
+            self.failures -= 1
+            raise TimeoutError
+        return await super().aget(key, default)
 
 
 class Triggerer:
@@ -257,6 +269,22 @@ async def test_next_triggerer_tells_what_happened_meanwhile(emulator, pipeline_i
     assert third.events.empty()
 
 
+async def test_no_event_is_lost_when_the_state_store_is_late(emulator, pipeline_id, triggerers):
+    first, store = triggerers(), LateStore()
+    emulator.set_status(pipeline_id, "RUNNING")
+    first.run(watcher(pipeline_id, store))
+    await asyncio.wait_for(store.written.wait(), 20)
+    await first.die()
+    emulator.set_status(pipeline_id, "STOPPED")
+    store.failures = 2
+    second = triggerers()
+
+    second.run(watcher(pipeline_id, store))
+
+    assert await event_of(second) == change(emulator, pipeline_id, "RUNNING", "STOPPED")
+    assert store.failures == 0
+
+
 async def test_event_that_airflow_did_not_store_is_told_again(emulator, pipeline_id, triggerers):
     first, store = triggerers(stores_events=False), AssetStore()
     emulator.set_status(pipeline_id, "RUNNING")
@@ -277,12 +305,12 @@ async def test_watch_goes_on_without_the_state_store(emulator, pipeline_id, trig
     triggerer = triggerers()
     emulator.set_status(pipeline_id, "RUNNING")
     triggerer.run(watcher(pipeline_id, BrokenStore()))
-    await looks(emulator, 2)
+    await looks(emulator, RECALL_ATTEMPTS + 1)
 
     emulator.set_status(pipeline_id, "STOPPED")
 
     assert (await event_of(triggerer))["status"] == "STOPPED"
-    assert "cannot be told: no state store" in caplog.text
+    assert "cannot be told: RuntimeError('no state store')" in caplog.text
 
 
 async def test_without_a_shared_stream_it_does_the_same_alone(emulator, pipeline_id):

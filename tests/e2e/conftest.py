@@ -53,6 +53,8 @@ ENVIRONMENT = {
 }
 
 COMPLAINT = re.compile(r"^.{,40}\[(warning|error|critical) ")
+#: What Airflow says of every note that is not there yet, and of every new asset.
+USUAL = re.compile(r"XCom not found|Asset not found|AssetManager|InsecureKeyLengthWarning")
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,8 @@ class Stack:
         """The last warnings and errors of Airflow's components."""
         logs = [path.read_text(errors="replace") for path in self.airflow.home.glob("*.log")]
         lines = [line[:500] for log in logs for line in log.splitlines()]
-        return "\n".join(sorted(filter(COMPLAINT.search, lines))[-count:])
+        found = (line for line in lines if COMPLAINT.search(line) and not USUAL.search(line))
+        return "\n".join(sorted(found)[-count:])
 
     def accepted_starts(self, pipeline_id):
         return [r for r in self.enos.requests_for("start", pipeline_id) if r.effective]
