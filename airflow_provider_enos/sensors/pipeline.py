@@ -102,9 +102,7 @@ class PipelineSensor(PipelineTask, BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Look until a look decides."""
-        if not (
-            self.reschedule or self.deferrable
-        ):  # in these, Airflow does it after the first look
+        if not (self.reschedule or self.deferrable):  # there Airflow does it after the first look
             self._push_console_link(context)
         return super().execute(context)
 

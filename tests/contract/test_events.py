@@ -249,14 +249,18 @@ async def test_trigger_of_two_assets_outlives_each_of_them(emulator, pipeline_id
     assert list(store._by_name[gone].values()) == ["STOPPED"]
 
 
-async def test_next_triggerer_tells_what_happened_meanwhile(emulator, pipeline_id, triggerers):
-    first, store = triggerers(), AssetStore()
-    emulator.set_status(pipeline_id, "RUNNING")
-    first.run(watcher(pipeline_id, store))
+async def dies_while_a_triggerer_is_away(enos, pipeline_id, triggerer, store):
+    """Let a triggerer note that the pipeline runs, and die before it stops."""
+    enos.set_status(pipeline_id, "RUNNING")
+    triggerer.run(watcher(pipeline_id, store))
     await asyncio.wait_for(store.written.wait(), 20)
-    await first.die()
-    emulator.set_status(pipeline_id, "STOPPED")
-    second = triggerers()
+    await triggerer.die()
+    enos.set_status(pipeline_id, "STOPPED")
+
+
+async def test_next_triggerer_tells_what_happened_meanwhile(emulator, pipeline_id, triggerers):
+    store, second = AssetStore(), triggerers()
+    await dies_while_a_triggerer_is_away(emulator, pipeline_id, triggerers(), store)
 
     second.run(watcher(pipeline_id, store))
 
@@ -270,14 +274,9 @@ async def test_next_triggerer_tells_what_happened_meanwhile(emulator, pipeline_i
 
 
 async def test_no_event_is_lost_when_the_state_store_is_late(emulator, pipeline_id, triggerers):
-    first, store = triggerers(), LateStore()
-    emulator.set_status(pipeline_id, "RUNNING")
-    first.run(watcher(pipeline_id, store))
-    await asyncio.wait_for(store.written.wait(), 20)
-    await first.die()
-    emulator.set_status(pipeline_id, "STOPPED")
+    store, second = LateStore(), triggerers()
+    await dies_while_a_triggerer_is_away(emulator, pipeline_id, triggerers(), store)
     store.failures = 2
-    second = triggerers()
 
     second.run(watcher(pipeline_id, store))
 
