@@ -7,6 +7,7 @@ one fleet; nothing is written then.
 
 from __future__ import annotations
 
+import argparse
 import signal
 import sys
 from collections.abc import Iterable
@@ -79,13 +80,24 @@ def printed(rows: Iterable[str]) -> str:
 
 def main() -> None:
     """Measure all, or what the arguments name."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parts = parser.add_subparsers(dest="part")
+    parts.add_parser("airflow").add_argument("ways", nargs="*", metavar="way", help=", ".join(WAYS))
+    fleets = range(len(in_process.CASES))
+    parts.add_parser("in_process").add_argument(
+        "fleets", nargs="+", type=int, choices=fleets, metavar=f"0..{fleets[-1]}"
+    )
+    given = parser.parse_args()
+    if unknown := set(getattr(given, "ways", ())) - set(WAYS):
+        parser.error(f"no such way: {', '.join(sorted(unknown))}; there are {', '.join(WAYS)}")
+
     # Ctrl-C and SIGTERM end it alike, through the clean-up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    match sys.argv[1:]:
-        case ["airflow", *ways]:
-            printed(airflow_table(ways or WAYS))
-        case ["in_process", *numbers]:
-            printed(in_process_table(in_process.CASES[int(number)] for number in numbers))
+    match given.part:
+        case "airflow":
+            printed(airflow_table(given.ways or WAYS))
+        case "in_process":
+            printed(in_process_table(in_process.CASES[number] for number in given.fleets))
         case _:
             before, begin, rest = README.read_text().partition(BEGIN)
             _, end, after = rest.partition(END)
