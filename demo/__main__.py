@@ -61,7 +61,7 @@ def _run(folder: Path, *, stay: bool) -> int:
         with airflow:
             say(f"Airflow on {airflow.url}; waiting for the example DAGs")
             airflow.wait_for_dags()
-            say(f"triggering DAG {DEMO_DAG}")
+            say(f"triggering DAG {DEMO_DAG} (those with a schedule run by themselves)")
             run_id = airflow.trigger(DEMO_DAG)
             enos.wait_for_request("start", timeout=120)
             say("EnOS has got the start request; the task is waiting in the triggerer")

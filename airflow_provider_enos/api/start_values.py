@@ -13,7 +13,7 @@ class Outcome(StrEnum):
 
     STARTED = "started"
     ALREADY_RUNNING = "already_running"
-    #: An earlier attempt of this task had started it: its answer was lost or its worker died.
+    #: This attempt of the task or an earlier one may have: an answer or a process was lost.
     ADOPTED = "adopted"
 
 

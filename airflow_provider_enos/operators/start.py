@@ -62,8 +62,9 @@ class StartPipelineOperator(PipelineOperator):
     once. All others leave it to ``retries``; see ``EnOSRetryPolicy``.
 
     Returns (XCom) ``pipeline_id``, ``org_id``, ``outcome`` (``started``, ``already_running``, or
-    ``adopted``: an earlier attempt of this task had started it), ``status``, ``attempts``,
-    ``conflicts`` (refusals with 61121) and ``waited_seconds``.
+    ``adopted``: this attempt or an earlier one may have started it, before its answer or
+    its process was lost), ``status``, ``attempts``, ``conflicts`` (refusals with 61121) and
+    ``waited_seconds``.
 
     :param pipeline_id: As shown under Stream Processing > Pipeline Operation. Templated.
     :param execution_mode: ``"standalone"`` (0) or ``"cluster"`` (1). Templated.
@@ -283,7 +284,7 @@ class StartPipelineOperator(PipelineOperator):
             {
                 Outcome.STARTED: "was started",
                 Outcome.ALREADY_RUNNING: "was running already",
-                Outcome.ADOPTED: "was started by an earlier attempt of this task",
+                Outcome.ADOPTED: "was started by this task (an answer or a process was lost)",
             }[result.outcome],
             f" and is {result.status}" if result.status else "",
             result.waited_seconds,

@@ -25,7 +25,7 @@ def test_asset_is_as_shown(blocks):
     exec(blocks[2], names)
 
     assert names["pipeline"].uri == (
-        "enos://apim.example.com/o15517683199241/565c0114-9585-4372-86d1-50dde5ab8ce4"
+        "enos://apim.example.com/o15517683199241/f0dda744-13fa-59cc-9c8a-8c8bbd2d7941"
     )
 
 
