@@ -97,15 +97,19 @@ def see_lag(org_id: str, pipeline_id: str, *, max_age_seconds: float) -> Flow[Sh
     return seen
 
 
-def see_status(org_id: str, pipeline_id: str) -> Flow[PipelineStatus | None]:
+def see_status(
+    org_id: str, pipeline_id: str, *, max_age_seconds: float = 0.0
+) -> Flow[PipelineStatus | None]:
     """
     Return the status of a pipeline to which something is about to be done, looking once.
 
     ``None``: it is not among the released ones. UNKNOWN: EnOS cannot be asked, or does not let us
     look, which keeps nobody from doing it.
+
+    :param max_age_seconds: How old the list may be in which it is looked for.
     """
     try:
-        look, _ = yield from _look_for(org_id, pipeline_id, flows.AT_ONCE, 0.0)
+        look, _ = yield from _look_for(org_id, pipeline_id, flows.AT_ONCE, max_age_seconds)
     except EnOSError:
         return PipelineStatus(PipelineStatus.UNKNOWN)
     return None if look is None else look.status
@@ -201,6 +205,7 @@ def wait_for_status(
     deadline: float,
     limit: str,
     poll_interval_seconds: float,
+    since: float | None = None,
     or_stays: Collection[str] = (),
 ) -> Flow[PipelineStatus]:
     """
@@ -212,6 +217,7 @@ def wait_for_status(
 
     :param deadline: Seconds since 1970.
     :param limit: What the user calls the deadline.
+    :param since: When EnOS accepted it: a list that somebody has asked for after that will do.
     :param or_stays: Statuses that end the wait as well when the list cannot be late any more.
     :raises PipelineFailedError: the pipeline failed.
     :raises StatusTimeoutError: the deadline has passed.
@@ -220,7 +226,8 @@ def wait_for_status(
     patience = flows.Patience(flows.WAIT_PATIENCE.seconds, deadline)
     begun = yield Now()
     statuses: list[PipelineStatus] = []
-    max_age = 0.0
+    longest_age = poll_interval_seconds * SHARED_AGE
+    max_age = 0.0 if since is None else min(max(begun - since, 0.0), longest_age)
     while True:
         try:
             look = yield from find_pipeline(org_id, pipeline_id, patience, max_age_seconds=max_age)
@@ -229,7 +236,7 @@ def wait_for_status(
             if now >= begun + LIST_LAG_SECONDS:
                 raise
             continue  # accepted a moment ago: the list is late
-        status, max_age = look.status, poll_interval_seconds * SHARED_AGE
+        status, max_age = look.status, longest_age
         if not statuses or status != statuses[-1]:
             before = statuses[-1] if statuses else "accepted"
             yield Log("Pipeline %s: %s -> %s", (pipeline_id, before, status))

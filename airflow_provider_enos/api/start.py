@@ -54,7 +54,7 @@ def start(
     :raises EnOSError: EnOS refused the start, or cannot be reached.
     """
     result = yield from until_accepted(org_id, settings, terms, progress, queue)
-    return (yield from until_running(result, terms))
+    return (yield from until_running(result, terms, progress.accepted_at))
 
 
 def until_accepted(
@@ -83,8 +83,14 @@ def until_accepted(
     )
 
 
-def until_running(result: StartResult, terms: StartTerms) -> Flow[StartResult]:
-    """Do the second half of :func:`start`: see the pipeline running, if that is wanted."""
+def until_running(
+    result: StartResult, terms: StartTerms, accepted_at: float | None
+) -> Flow[StartResult]:
+    """
+    Do the second half of :func:`start`: see the pipeline running, if that is wanted.
+
+    :param accepted_at: When EnOS accepted the start, if it is known.
+    """
     if result.status is not None or not terms.wait_for_running:
         return result
     begun = yield Now()
@@ -97,6 +103,7 @@ def until_running(result: StartResult, terms: StartTerms) -> Flow[StartResult]:
             deadline=terms.capped(deadline),
             limit=terms.limit(deadline, "start_timeout"),
             poll_interval_seconds=terms.poll_interval_seconds,
+            since=accepted_at,
         )
     except EnOSError as error:
         if error.during is None:

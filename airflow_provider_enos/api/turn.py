@@ -30,6 +30,10 @@ LEAST_WAIT_SECONDS = 1.0
 #: A look at the list that ends so shortly before the next request brings nothing forward.
 LEAST_USE_OF_A_LOOK_SECONDS = 0.25
 
+#: A start looks for the first time when it is accepted, which is when the turn of the next begins:
+#: one list serves both.
+SAME_MOMENT_SECONDS = 0.05
+
 #: After a start without a usable answer, nobody in the queue sends one for this long, nor before
 #: ``Retry-After`` is over, within reason: it may be the trouble of one pipeline alone.
 TROUBLE_PAUSE_SECONDS = 0.5
@@ -111,7 +115,10 @@ class StartTurn:
             return
         now = yield Now()
         if not self._seen_at <= now <= self._seen_at + looks.LIST_LAG_SECONDS:
-            yield from self._see((yield from looks.see_status(self._org_id, self._pipeline_id)))
+            look = looks.see_status(
+                self._org_id, self._pipeline_id, max_age_seconds=SAME_MOMENT_SECONDS
+            )
+            yield from self._see((yield from look))
 
     def _see(self, status: PipelineStatus | None) -> Flow[None]:
         self._seen_at = yield Now()

@@ -181,7 +181,7 @@ class StartPipelineOperator(PipelineOperator):
             result = self.hook.run(
                 until_accepted(self.hook.org_id, settings, terms, progress, self.hook.start_queue)
             )
-            result = self.hook.run(until_running(result, terms))
+            result = self.hook.run(until_running(result, terms, progress.accepted_at))
             self._settle()
         except TaskKilledError:
             # The kill came while a request was under way; its answer may have been "accepted".

@@ -204,7 +204,7 @@ class StartPipelineTrigger(_EnOSTrigger):
             result = await self._until_accepted(hook, settings, terms)
         else:  # by an earlier run: another start would be one too many
             result = StartResult.adopted(settings.pipeline_id, hook.org_id)
-        result = await hook.run_async(until_running(result, terms))
+        result = await hook.run_async(until_running(result, terms, self._progress.accepted_at))
         return result.to_payload()
 
     async def _until_accepted(

@@ -74,6 +74,15 @@ async def test_all_start_one_after_another_with_hardly_a_request_too_many(emulat
     assert len(emulator.requests_for("token_get")) == 1
 
 
+async def test_one_list_serves_the_start_before_and_the_next(emulator):
+    tasks = await begin(emulator.pipeline_ids, wait_for_running=True)
+
+    results = await asyncio.gather(*tasks.values())
+
+    assert {one.status for one in results} == {"RUNNING"}
+    assert len(emulator.requests_for("list")) < 1.5 * len(tasks)
+
+
 async def test_first_come_is_first_served(emulator):
     emulator.hold_start_lock(0.5)  # until all have queued up
     ids = random.Random(5).sample(emulator.pipeline_ids, 20)

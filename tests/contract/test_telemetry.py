@@ -91,8 +91,9 @@ def test_each_wait_and_each_request_is_a_span(emulator, pipeline_id, run, spans)
         conflict_deadline=float("inf"), start_timeout_seconds=60, poll_interval_seconds=0.1
     )
     queue = EnOSStreamingHook().start_queue
-    result = run(until_accepted(emulator.org_id, settings, terms, StartProgress(), queue))
-    run(until_running(result, terms))
+    progress = StartProgress()
+    result = run(until_accepted(emulator.org_id, settings, terms, progress, queue))
+    run(until_running(result, terms, progress.accepted_at))
     plan = PollPlan(deadline=float("inf"), poll_interval_seconds=1)
     run(watch_status(emulator.org_id, pipeline_id, StatusRule.parse("RUNNING"), plan))
 
