@@ -88,6 +88,7 @@ def main() -> None:
         "fleets", nargs="+", type=int, choices=fleets, metavar=f"0..{fleets[-1]}"
     )
     given = parser.parse_args()
+    # As choices= they would refuse the empty list, which means all.
     if unknown := set(getattr(given, "ways", ())) - set(WAYS):
         parser.error(f"no such way: {', '.join(sorted(unknown))}; there are {', '.join(WAYS)}")
 

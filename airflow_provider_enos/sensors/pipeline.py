@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -70,33 +71,33 @@ class PipelineSensor(PipelineTask, BaseSensorOperator):
     # ------------------------------------------------------------------ what a subclass says
 
     @property
+    @abstractmethod
     def _rule(self) -> Any:
         """What is waited for; the arguments that say it are checked when it is read."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _look(self, pipeline_id: str, patience: flows.Patience) -> Any:
         """Look once; its text is what is logged of it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _look_of(self, result: Mapping[str, Any]) -> Any:
         """Return the look of the trigger that has fired."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _is_met(self, seen: Any, context: Context) -> bool:
         """
         Judge one look.
 
         :raises PipelineFailedError: it will never be met.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def _result(self, seen: Any) -> dict[str, Any]:
         """What the task returns beside the two IDs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _trigger(self, **common: Any) -> BaseTrigger:
         """Make the trigger that goes on."""
-        raise NotImplementedError
 
     # ------------------------------------------------------------------ Airflow's calls
 
