@@ -25,8 +25,9 @@ from airflow_provider_enos.api.errors import (
     PipelineStateError,
     StatusTimeoutError,
 )
+from airflow_provider_enos.api.looks import Look
 from airflow_provider_enos.api.messages import Call
-from airflow_provider_enos.api.pipeline import PipelineStatus
+from airflow_provider_enos.api.pipeline import Pipeline, PipelineStatus
 from airflow_provider_enos.api.transport import Flow, Log, Note, Now, Sleep
 
 #: Of a pipeline that is not among the released ones: EnOS shows no status of it.
@@ -123,12 +124,14 @@ class ChangeProgress:
 
     :param attempts: Requests sent for the change.
     :param ambiguous: One of them, or one of an earlier try, may have been carried out.
+    :param before: The last look at the pipeline before the last request.
     :param note: Writes down, for who goes on after a crash, that the change may be ours.
     """
 
     attempts: int = 0
     accepted: bool = False
     ambiguous: bool = False
+    before: Look | None = field(default=None, compare=False)
     note: Callable[[], Awaitable[None] | None] | None = field(default=None, compare=False)
 
     @property
@@ -242,18 +245,21 @@ def _outcome(
     """Return the outcome, the last status, and why EnOS refused the change if it did."""
     seen: PipelineStatus | None = None
     if not change.shows:
-        seen = yield from looks.settled_status(
+        look = yield from looks.settled_status(
             org_id,
             pipeline_id,
             deadline=terms.deadline,
             limit=terms.limit,
             poll_interval_seconds=terms.poll_interval_seconds,
         )
+        seen = look.status
         if seen not in change.sources:
             return change.not_allowed, seen, None
     refused = yield from _until_accepted(change, org_id, pipeline_id, terms, progress)
     if refused is None:
-        status = seen or (yield from _changed_status(change, org_id, pipeline_id, terms))
+        status = seen or (
+            yield from _changed_status(change, org_id, pipeline_id, terms, progress.before)
+        )
         return change.done, status, None
     status, refusal = refused
     if status != change.target:
@@ -281,9 +287,9 @@ def _until_accepted(
             is_lost = error.ambiguous and change.shows
             if not (is_lost or isinstance(error, PipelineStateError | KafkaRateUnknownError)):
                 raise
-            status = yield from _status_after(change, error, org_id, pipeline_id, patience)
-            now = yield Now()
-            attempt.see(status, now)
+            look = yield from _look_after(change, error, org_id, pipeline_id, patience)
+            status, now = look.status, (yield Now())
+            attempt.see(look, now)
             is_stale = terms.may_be_late(now) and not status.is_running
             if _is_verdict(change, status, error) and not is_stale:
                 return status, error
@@ -326,8 +332,10 @@ class _Attempt:
         self._was_so = False
         self._seen_at = 0.0
 
-    def see(self, status: PipelineStatus | None, now: float) -> None:
+    def see(self, look: Look | None, now: float) -> None:
         """Learn how the pipeline is, or may be, before the request."""
+        self._progress.before = look
+        status = None if look is None else look.status
         self._was_so = status in (self._change.target, PipelineStatus.UNKNOWN)
         self._seen_at = now
 
@@ -351,7 +359,7 @@ class _Attempt:
         now = yield Now()
         is_fresh = self._seen_at <= now <= self._seen_at + looks.LIST_LAG_SECONDS
         if self._change.shows and not (is_fresh or self._terms.may_be_late(now)):
-            self.see((yield from looks.see_status(self._org_id, self._pipeline_id)), (yield Now()))
+            self.see((yield from looks.see_before(self._org_id, self._pipeline_id)), (yield Now()))
 
     def _note(self) -> Flow[None]:
         """Note it before it is sent, which may be the last that this process does."""
@@ -360,14 +368,14 @@ class _Attempt:
             yield Note(write)
 
 
-def _status_after(
+def _look_after(
     change: Change, error: EnOSError, org_id: str, pipeline_id: str, patience: flows.Patience
-) -> Flow[PipelineStatus]:
+) -> Flow[Look]:
     try:
-        return (yield from looks.find_pipeline(org_id, pipeline_id, patience)).status
+        return (yield from looks.find_pipeline(org_id, pipeline_id, patience))
     except PipelineNotFoundError:
         if UNRELEASED in change.sources and error.ambiguous:
-            return UNRELEASED
+            return Look(Pipeline(pipeline_id, UNRELEASED), (yield Now()))
         raise error from None  # it was never released: no status to read
 
 
@@ -379,20 +387,23 @@ def _is_verdict(change: Change, status: PipelineStatus, error: EnOSError) -> boo
 
 
 def _changed_status(
-    change: Change, org_id: str, pipeline_id: str, terms: ChangeTerms
+    change: Change, org_id: str, pipeline_id: str, terms: ChangeTerms, before: Look | None
 ) -> Flow[PipelineStatus]:
     """Wait for the status that follows on a change that EnOS has accepted."""
     target = str(change.target)
+    if before is not None and before.status not in change.sources:
+        before = None  # EnOS changes no such pipeline: the list was late
     try:
         return (
             yield from looks.wait_for_status(
                 org_id,
                 pipeline_id,
-                target,
+                looks.Accepted(
+                    change.verb, target, before, may_end_elsewhere=change.is_done_anyway
+                ),
                 deadline=terms.deadline,
                 limit=terms.limit,
                 poll_interval_seconds=terms.poll_interval_seconds,
-                or_stays=PipelineStatus.DOCUMENTED if change.is_done_anyway else (),
             )
         )
     except EnOSError as error:

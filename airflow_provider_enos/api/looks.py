@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
@@ -44,6 +43,18 @@ class Look:
     def status(self) -> PipelineStatus:
         """The status that the list has shown."""
         return self.pipeline.status
+
+    def differs_from(self, before: Look | None) -> bool:
+        """
+        Return whether the pipeline has changed since an earlier look.
+
+        ``updateTime`` tells of a status that came and went in between. EnOS is taken to change it
+        with the status, and when the design is saved.
+        """
+        if before is None:
+            return False
+        times = {self.pipeline.update_time, before.pipeline.update_time}
+        return self.status != before.status or (None not in times and len(times) > 1)
 
     def __str__(self) -> str:
         return str(self.status)
@@ -97,22 +108,21 @@ def see_lag(org_id: str, pipeline_id: str, *, max_age_seconds: float) -> Flow[Sh
     return seen
 
 
-def see_status(
-    org_id: str, pipeline_id: str, *, max_age_seconds: float = 0.0
-) -> Flow[PipelineStatus | None]:
+def see_before(org_id: str, pipeline_id: str, *, max_age_seconds: float = 0.0) -> Flow[Look | None]:
     """
-    Return the status of a pipeline to which something is about to be done, looking once.
+    Look once at a pipeline before a request that changes it.
 
-    ``None``: it is not among the released ones. UNKNOWN: EnOS cannot be asked, or does not let us
-    look, which keeps nobody from doing it.
+    ``None``: it is not among the released ones. Status UNKNOWN: the list could not be read, which
+    does not keep the request from being sent.
 
     :param max_age_seconds: How old the list may be in which it is looked for.
     """
     try:
         look, _ = yield from _look_for(org_id, pipeline_id, flows.AT_ONCE, max_age_seconds)
     except EnOSError:
-        return PipelineStatus(PipelineStatus.UNKNOWN)
-    return None if look is None else look.status
+        unknown = PipelineStatus(PipelineStatus.UNKNOWN)
+        return Look(Pipeline(pipeline_id, unknown), (yield Now()))
+    return look
 
 
 def find_pipeline(
@@ -169,9 +179,9 @@ def _look_for(
 
 def settled_status(
     org_id: str, pipeline_id: str, *, deadline: float, limit: str, poll_interval_seconds: float
-) -> Flow[PipelineStatus]:
+) -> Flow[Look]:
     """
-    Look until a pipeline is not between two statuses, and return its status.
+    Look until a pipeline is not between two statuses.
 
     :param deadline: Seconds since 1970.
     :param limit: What the user calls the deadline.
@@ -184,7 +194,7 @@ def settled_status(
         look = yield from find_pipeline(org_id, pipeline_id, patience, max_age_seconds=max_age)
         status, max_age = look.status, poll_interval_seconds * SHARED_AGE
         if not status.is_in_transition:
-            return status
+            return look
         if status != seen:
             yield Log("Pipeline %s is %s: waiting until that is over.", (pipeline_id, status))
             seen = status
@@ -197,29 +207,78 @@ def settled_status(
         yield Sleep(look.pause(poll_interval_seconds, now, deadline))
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """
+    A request that EnOS has accepted.
+
+    :param verb: In EnOS's words, e.g. ``start``.
+    :param target: The status that it leads to.
+    :param before: The pipeline before the request, if its status then allowed the request. One
+        that did not was out of date.
+    :param at: When EnOS accepted it, in seconds since 1970: a list of another flow that was asked
+        for after that will do.
+    :param may_end_elsewhere: EnOS does not document that all pipelines come to ``target``: one that
+        comes to another documented status, or stays in it, was changed as well.
+    """
+
+    verb: str
+    target: str
+    before: Look | None = None
+    at: float | None = None
+    may_end_elsewhere: bool = False
+
+    def is_good(self, status: PipelineStatus) -> bool:
+        """Return whether a pipeline that has come to this status was changed as wanted."""
+        return status == self.target or (
+            self.may_end_elsewhere and status in PipelineStatus.DOCUMENTED
+        )
+
+    def is_over(self, status: PipelineStatus, *, is_news: bool, may_be_late: bool) -> bool:
+        """
+        Return whether this status ends the wait, for good or for bad.
+
+        :param is_news: It is not, or may not be, the status from before the request.
+        :param may_be_late: The list may still show the pipeline as it was before the request.
+        """
+        if status == self.target:
+            return True
+        if self.is_good(status) or status.has_failed:
+            return is_news or not may_be_late
+        # Without a look before, the list may still be on its way to the status from before.
+        stable = {"STOPPED"} if self.before is None else PipelineStatus.DOCUMENTED
+        return is_news and status in stable
+
+    def failure(self, pipeline: str, status: PipelineStatus) -> PipelineFailedError:
+        """Return the error of a pipeline that came to another status."""
+        text = f"EnOS accepted the {self.verb} of {pipeline}, but the pipeline "
+        if (self.verb, status) == ("start", "STOPPED"):
+            return PipelineFailedError(f"{text}stopped again before it was running.")
+        return PipelineFailedError(f"{text}is {status}, expected {self.target}.")
+
+
 def wait_for_status(
     org_id: str,
     pipeline_id: str,
-    target: str,
+    accepted: Accepted,
     *,
     deadline: float,
     limit: str,
     poll_interval_seconds: float,
-    since: float | None = None,
-    or_stays: Collection[str] = (),
 ) -> Flow[PipelineStatus]:
     """
-    Wait until a pipeline whose start or stop EnOS has accepted shows ``target``.
+    Wait until a pipeline shows the status to which an accepted request leads.
 
-    The list may show the status from before for a while: STOPPED is a failure of a start only after
-    another status was seen, a status of failure only then or when it stays. A status that nobody
-    documented means that something is under way.
+    EnOS may show the status from before for a while: the list may be late, and no page says what it
+    shows while a pipeline starts. So another status ends the wait only if it is news: it differs
+    from the last one seen, from the one before the request, or has another ``updateTime`` than
+    before the request. What is no news is waited for until the deadline, but for a status of
+    failure, which may stay for ``LIST_LAG_SECONDS``. A status that nobody documented means that
+    something is under way.
 
     :param deadline: Seconds since 1970.
     :param limit: What the user calls the deadline.
-    :param since: When EnOS accepted it: a list that somebody has asked for after that will do.
-    :param or_stays: Statuses that end the wait as well when the list cannot be late any more.
-    :raises PipelineFailedError: the pipeline failed.
+    :raises PipelineFailedError: the pipeline came to another status.
     :raises StatusTimeoutError: the deadline has passed.
     """
     what = f"pipeline {pipeline_id} of organization {org_id}"
@@ -227,7 +286,8 @@ def wait_for_status(
     begun = yield Now()
     statuses: list[PipelineStatus] = []
     longest_age = poll_interval_seconds * SHARED_AGE
-    max_age = 0.0 if since is None else min(max(begun - since, 0.0), longest_age)
+    max_age = 0.0 if accepted.at is None else min(max(begun - accepted.at, 0.0), longest_age)
+    is_logged = False
     while True:
         try:
             look = yield from find_pipeline(org_id, pipeline_id, patience, max_age_seconds=max_age)
@@ -241,17 +301,22 @@ def wait_for_status(
             before = statuses[-1] if statuses else "accepted"
             yield Log("Pipeline %s: %s -> %s", (pipeline_id, before, status))
             statuses.append(status)
-        if status == target:
-            return status
         now = yield Now()
-        if status in or_stays and now >= begun + LIST_LAG_SECONDS:
-            return status
-        is_news = len(statuses) > 1
-        has_failed = status.has_failed and (is_news or now >= begun + LIST_LAG_SECONDS)
-        if has_failed or (status == "STOPPED" and is_news):
-            raise PipelineFailedError(f"{what} is {status}, awaited was {target}.")
+        is_news = len(statuses) > 1 or look.differs_from(accepted.before)
+        may_be_late = now < begun + LIST_LAG_SECONDS
+        if accepted.is_over(status, is_news=is_news, may_be_late=may_be_late):
+            if accepted.is_good(status):
+                return status
+            raise accepted.failure(what, status)
         if now >= deadline:
             raise StatusTimeoutError(
-                f"{what} is still {status}, awaited was {target}, and {limit} is over."
+                f"{what} is still {status}, awaited was {accepted.target}, and {limit} is over."
+            )
+        if not (is_news or may_be_late or is_logged or status.is_in_transition):
+            is_logged = True
+            yield Log(
+                "Pipeline %s still shows %s, as before the %s that EnOS accepted %.0f s ago. EnOS "
+                "may be working on it, or it may be over already. Giving up in %.0f s (%s).",
+                (pipeline_id, status, accepted.verb, now - begun, deadline - now, limit),
             )
         yield Sleep(look.pause(poll_interval_seconds, now, deadline))

@@ -54,7 +54,7 @@ def start(
     :raises EnOSError: EnOS refused the start, or cannot be reached.
     """
     result = yield from until_accepted(org_id, settings, terms, progress, queue)
-    return (yield from until_running(result, terms, progress.accepted_at))
+    return (yield from until_running(result, terms, progress))
 
 
 def until_accepted(
@@ -84,26 +84,24 @@ def until_accepted(
 
 
 def until_running(
-    result: StartResult, terms: StartTerms, accepted_at: float | None
+    result: StartResult, terms: StartTerms, progress: StartProgress
 ) -> Flow[StartResult]:
-    """
-    Do the second half of :func:`start`: see the pipeline running, if that is wanted.
-
-    :param accepted_at: When EnOS accepted the start, if it is known.
-    """
+    """Do the second half of :func:`start`: see the pipeline running, if that is wanted."""
     if result.status is not None or not terms.wait_for_running:
         return result
     begun = yield Now()
     deadline = begun + terms.start_timeout_seconds
+    before = progress.before
+    if before is not None and before.status.may_run:
+        before = None  # EnOS starts no such pipeline: the list was late
     try:
         status = yield from looks.wait_for_status(
             result.org_id,
             result.pipeline_id,
-            "RUNNING",
+            looks.Accepted("start", "RUNNING", before, at=progress.accepted_at),
             deadline=terms.capped(deadline),
             limit=terms.limit(deadline, "start_timeout"),
             poll_interval_seconds=terms.poll_interval_seconds,
-            since=accepted_at,
         )
     except EnOSError as error:
         if error.during is None:
@@ -243,12 +241,12 @@ class _Refusals:
         """Return the status; when a start or a stop is under way, that after it."""
         now = yield Now()
         deadline = now + self._terms.start_timeout_seconds
-        return (
-            yield from looks.settled_status(
-                self._org_id,
-                self._pipeline_id,
-                deadline=self._terms.capped(deadline),
-                limit=self._terms.limit(deadline, "start_timeout"),
-                poll_interval_seconds=self._terms.poll_interval_seconds,
-            )
+        look = yield from looks.settled_status(
+            self._org_id,
+            self._pipeline_id,
+            deadline=self._terms.capped(deadline),
+            limit=self._terms.limit(deadline, "start_timeout"),
+            poll_interval_seconds=self._terms.poll_interval_seconds,
         )
+        self._progress.before = look
+        return look.status

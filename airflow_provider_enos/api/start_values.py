@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
+from airflow_provider_enos.api.looks import Look
+
 
 class Outcome(StrEnum):
     """How a pipeline came to run."""
@@ -59,6 +61,7 @@ class StartProgress:
     :param accepted_at: When EnOS accepted a start of ours, in seconds since 1970.
     :param ambiguous: A start, of this or of an earlier try, may have been accepted. One that was
         sent while the pipeline may have run anyway is none of these.
+    :param before: The last look at the pipeline before the last request.
     :param note: Writes down, for who goes on after a crash, whether ours may have been accepted.
     :param is_noted: What it has written last; an earlier try has done so if that is ``ambiguous``.
     """
@@ -67,6 +70,7 @@ class StartProgress:
     conflicts: int = 0
     accepted_at: float | None = None
     ambiguous: bool = False
+    before: Look | None = field(default=None, compare=False)
     note: Callable[[bool], Awaitable[None] | None] | None = field(default=None, compare=False)
     is_noted: bool = field(default=False, compare=False)
 

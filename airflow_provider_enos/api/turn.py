@@ -17,9 +17,9 @@ from airflow_provider_enos.api.errors import (
     EnOSError,
     StartInProgressError,
 )
+from airflow_provider_enos.api.looks import Look
 from airflow_provider_enos.api.messages import Call
 from airflow_provider_enos.api.pacing import Pacing
-from airflow_provider_enos.api.pipeline import PipelineStatus
 from airflow_provider_enos.api.queue import Place, StartQueue
 from airflow_provider_enos.api.start_values import StartProgress, StartTerms
 from airflow_provider_enos.api.transport import Flow, Log, Note, Now, Shared, Sleep, Wait
@@ -110,19 +110,20 @@ class StartTurn:
         return pacing
 
     def _look_before(self) -> Flow[None]:
-        """See, unless that was a moment ago, whether the pipeline runs without us."""
-        if self._progress.ambiguous:
-            return
-        now = yield Now()
-        if not self._seen_at <= now <= self._seen_at + looks.LIST_LAG_SECONDS:
-            look = looks.see_status(
+        """See, unless that was a moment ago, how the pipeline is without this start."""
+        now, seen_at, before = (yield Now()), self._seen_at, self._progress.before
+        if self._progress.ambiguous and before is not None:
+            seen_at = max(seen_at, before.begun_at)  # after the start whose answer was lost
+        if not seen_at <= now <= seen_at + looks.LIST_LAG_SECONDS:
+            look = looks.see_before(
                 self._org_id, self._pipeline_id, max_age_seconds=SAME_MOMENT_SECONDS
             )
             yield from self._see((yield from look))
 
-    def _see(self, status: PipelineStatus | None) -> Flow[None]:
+    def _see(self, look: Look | None) -> Flow[None]:
         self._seen_at = yield Now()
-        self._ran_before = status is not None and status.may_run
+        self._progress.before = look
+        self._ran_before = look is not None and look.status.may_run
         yield from self._note(self._progress.ambiguous or not self._ran_before)
 
     def _note(self, may_be_ours: bool) -> Flow[None]:
@@ -199,7 +200,7 @@ class StartTurn:
             if pipeline.status == "RUNNING" and is_news:
                 pacing.saw_running(pipeline.pipeline_id, now)
             if pipeline.pipeline_id == self._pipeline_id:
-                yield from self._see(pipeline.status)
+                yield from self._see(Look(pipeline, seen.begun_at))
         self._statuses = {one.pipeline_id: str(one.status) for one in seen.value.pipelines}
 
     def _tell(self, pacing: Pacing, now: float) -> Flow[None]:

@@ -84,8 +84,9 @@ class ChangePipelineOperator(PipelineOperator):
         terms = self._terms(context)
         if self.deferrable:
             if CHANGES[self.verb].shows and self._policy() != "succeed":
-                status = self.hook.run(looks.see_status(org_id, pipeline_id))
-                if status not in (CHANGES[self.verb].target, PipelineStatus.UNKNOWN):
+                look = self.hook.run(looks.see_before(org_id, pipeline_id))
+                known = (CHANGES[self.verb].target, PipelineStatus.UNKNOWN)
+                if look is None or look.status not in known:
                     note()  # the worker that would note it later may never come
             self._defer(pipeline_id, terms, earlier_try=progress.ambiguous)
         try:

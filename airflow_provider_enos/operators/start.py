@@ -181,7 +181,7 @@ class StartPipelineOperator(PipelineOperator):
             result = self.hook.run(
                 until_accepted(self.hook.org_id, settings, terms, progress, self.hook.start_queue)
             )
-            result = self.hook.run(until_running(result, terms, progress.accepted_at))
+            result = self.hook.run(until_running(result, terms, progress))
             self._settle()
         except TaskKilledError:
             # The kill came while a request was under way; its answer may have been "accepted".
@@ -236,8 +236,8 @@ class StartPipelineOperator(PipelineOperator):
             "limit": "start_timeout",
             "poll_interval_seconds": self.poll_interval_seconds,
         }
-        status = self.hook.run(looks.settled_status(org_id, pipeline_id, **limits))
-        if not status.is_running:
+        look = self.hook.run(looks.settled_status(org_id, pipeline_id, **limits))
+        if not look.status.is_running:
             return
         text = f"Pipeline {pipeline_id} of organization {org_id} is already RUNNING"
         if if_running != "restart":

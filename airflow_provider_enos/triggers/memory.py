@@ -41,7 +41,7 @@ class TriggerMemory:
             "map_index": -1 if task_instance.map_index is None else task_instance.map_index,
         }
 
-    async def note(self, *, may_have_worked: bool = True, **facts: float | None) -> None:
+    async def note(self, *, may_have_worked: bool = True, **facts: Any) -> None:
         """
         Remember what the next run of this try must know.
 

@@ -31,6 +31,8 @@ from airflow_provider_enos.api.errors import (
     StatusTimeoutError,
 )
 from airflow_provider_enos.api.lag import LagRule, Streak, watch_lag
+from airflow_provider_enos.api.looks import Look
+from airflow_provider_enos.api.pipeline import Pipeline, PipelineStatus
 from airflow_provider_enos.api.start import until_accepted, until_running
 from airflow_provider_enos.api.start_settings import StartSettings, parse_id
 from airflow_provider_enos.api.start_values import StartProgress, StartResult, StartTerms
@@ -185,6 +187,7 @@ class StartPipelineTrigger(_EnOSTrigger):
         if note is not None and self.begun_at in (None, note.get("begun_at")):
             self._begun_at = note.get("begun_at") or self._begun_at
             self._progress.accepted_at = note.get("accepted_at")
+            self._progress.before = _look_of(settings.pipeline_id, note.get("before"))
             if note.get("may_have_worked"):
                 self.log.info("An earlier run of this trigger may have started the pipeline.")
                 self._progress.ambiguous = self._progress.is_noted = True
@@ -204,7 +207,7 @@ class StartPipelineTrigger(_EnOSTrigger):
             result = await self._until_accepted(hook, settings, terms)
         else:  # by an earlier run: another start would be one too many
             result = StartResult.adopted(settings.pipeline_id, hook.org_id)
-        result = await hook.run_async(until_running(result, terms, self._progress.accepted_at))
+        result = await hook.run_async(until_running(result, terms, self._progress))
         return result.to_payload()
 
     async def _until_accepted(
@@ -223,6 +226,7 @@ class StartPipelineTrigger(_EnOSTrigger):
             may_have_worked=may_have_worked,
             begun_at=self._begun_at,
             accepted_at=self._progress.accepted_at,
+            before=_noted(self._progress.before),
         )
 
     def _error_facts(self) -> dict[str, Any]:
@@ -290,6 +294,21 @@ class StartPipelineTrigger(_EnOSTrigger):
             dag_id=ti.dag_id, map_index=map_index, task_ids=[ti.task_id], run_ids=[ti.run_id]
         )
         return next(iter(states.get(ti.run_id, {}).values()), None)
+
+
+def _noted(look: Look | None) -> dict[str, Any] | None:
+    """Return the part of a look that a later run of the trigger compares with, as JSON values."""
+    if look is None:
+        return None
+    return {"status": str(look.status), "update_time": look.pipeline.update_time}
+
+
+def _look_of(pipeline_id: str, noted: dict[str, Any] | None) -> Look | None:
+    """Rebuild what :func:`_noted` wrote."""
+    if noted is None:
+        return None
+    status, update_time = PipelineStatus(noted["status"]), noted["update_time"]
+    return Look(Pipeline(pipeline_id, status, update_time=update_time), begun_at=0.0)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

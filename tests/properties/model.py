@@ -58,6 +58,8 @@ class World:
     :param troubles: What happens to the first requests; all later ones go well.
     :param round_trips: How long the first requests take; all later ones take 0.1 s.
     :param list_lag: How old a list is.
+    :param shows_moves: Whether a list shows STARTING and STOPPING, or the status from before.
+    :param shows_update_time: Whether a list has ``updateTime``, in whole seconds.
     """
 
     status: str
@@ -67,6 +69,8 @@ class World:
     troubles: list = field(default_factory=list)
     round_trips: list = field(default_factory=list)
     list_lag: float = 0.0
+    shows_moves: bool = True
+    shows_update_time: bool = False
     now: float = BEGIN
 
     def __post_init__(self):
@@ -83,7 +87,7 @@ class World:
         self._pending = sorted(
             ((BEGIN + event.at, event.action) for event in self.events), key=lambda it: it[0]
         )
-        self._history = [(0.0, self.status)]
+        self.history = [(0.0, self.status)]
         self._troubles, self._round_trips = iter(self.troubles), iter(self.round_trips)
 
     # ------------------------------------------------------------------ time
@@ -102,7 +106,7 @@ class World:
 
     def _become(self, status):
         self.status = status
-        self._history.append((self.now, status))
+        self.history.append((self.now, status))
 
     def _happen(self, action):
         match action:
@@ -192,8 +196,17 @@ class World:
         return {"code": 0}
 
     def on_list(self):
-        seen = [status for at, status in self._history if at <= self.now - self.list_lag]
-        rows = [{"pipelineId": PIPELINE, "status": seen[-1]}]
+        seen = [
+            (at, status)
+            for at, status in self.history
+            if at <= self.now - self.list_lag
+            and (self.shows_moves or at == 0.0 or status not in ("STARTING", "STOPPING"))
+        ]
+        at, status = seen[-1]
+        row = {"pipelineId": PIPELINE, "status": status}
+        if self.shows_update_time:
+            row["updateTime"] = str(int(at))
+        rows = [row]
         return {"code": 0, "data": {"count": 1, "pipelines": rows}}
 
     def on_stop(self):

@@ -45,6 +45,8 @@ WORLDS = st.builds(
     troubles=st.lists(st.sampled_from(("fine",) * 8 + TROUBLES), max_size=20),
     round_trips=st.lists(st.floats(0.01, LONGEST_ROUND_TRIP), max_size=5),
     list_lag=st.sampled_from([0.0] * 4 + [3.0, 12.0]),
+    shows_moves=st.sampled_from([True, True, False]),
+    shows_update_time=st.booleans(),
 )
 TERMS = st.builds(
     StartTerms,
@@ -92,7 +94,10 @@ def check_error(error, shown, world):
         case ConflictTimeoutError():
             assert 61121 in world.codes
         case PipelineFailedError():
-            assert set(shown) & {"START_ERROR", "RUN_ERROR", "STOPPED"}
+            assert shown[-1] != "RUNNING"
+            if not world.list_lag:  # it has come to a status after the start, and not to RUNNING
+                since = [one for at, one in world.history if at >= world.accepted[-1]]
+                assert set(since) - {"STARTING", "RUNNING"}
         case StatusTimeoutError():
             assert shown
 

@@ -155,8 +155,9 @@ class FakeEnOS:
     """
     One pipeline, p-1 of o1, and a script for each call; the last entry of a script stays.
 
-    A status is what a listing shows, ``None`` an empty listing, an EnOSError or an Answer itself.
-    With ``before``, that is what listings show until the first start or stop.
+    A status is what a listing shows, also as ``(status, updateTime)``; ``None`` stands for an empty
+    listing, an EnOSError or an Answer for itself.
+    With ``before``, that is what listings show until the first start, stop, pause or release.
     """
 
     def __init__(self):
@@ -174,20 +175,27 @@ class FakeEnOS:
             return self._next(self.tokens)
         if request.method == "POST":
             self.log.append(query["action"])
-            return self._next({"start": self.starts, "stop": self.stops}[query["action"]])
+            scripts = {"start": self.starts, "stop": self.stops}
+            return self._next(scripts.get(query["action"], [self.OK]))
         if (query["isSystem"] == "true") != self.is_system:
             return {"code": 0, "msg": "OK", "data": {"count": 0, "pipelines": []}}
         self.log.append("list")
-        is_before = self.before and not {"start", "stop"} & set(self.log)
+        is_before = self.before and not {"start", "stop", "pause", "release"} & set(self.log)
         status = self._next(self.before if is_before else self.statuses)
         if isinstance(status, EnOSError | Answer):
             return status
-        rows = [{"pipelineId": "p-1", "status": status}] if status else []
+        rows = [_row(status)] if status else []
         return {"code": 0, "msg": "OK", "data": {"count": len(rows), "pipelines": rows}}
 
     @staticmethod
     def _next(script):
         return script.pop(0) if len(script) > 1 else script[0]
+
+
+def _row(status):
+    status, update_time = status if isinstance(status, tuple) else (status, None)
+    row = {"pipelineId": "p-1", "status": status}
+    return row if update_time is None else {**row, "updateTime": update_time}
 
 
 def _refusal(code, *, message="no", http_status=200, **headers):

@@ -4,13 +4,18 @@ import pytest
 
 from airflow_provider_enos.api.change import (
     PAUSE,
+    RELEASE,
     STOP,
     ChangeProgress,
     ChangeTerms,
     change_pipeline,
     stop_pipeline,
 )
-from airflow_provider_enos.api.errors import EnOSNoAnswerError, EnOSUnreachableError
+from airflow_provider_enos.api.errors import (
+    EnOSNoAnswerError,
+    EnOSUnreachableError,
+    PipelineFailedError,
+)
 from airflow_provider_enos.api.messages import Answer
 
 LOST, BUSY = EnOSNoAnswerError("no answer"), Answer(503, b"")
@@ -113,6 +118,41 @@ def test_what_is_stopped_while_enos_cannot_be_reached_is_not_ours(stage, enos, f
     stage.server = server
 
     assert stage.run(flow()).outcome == "already_stopped"
+
+
+@pytest.mark.parametrize(
+    ("change", "before", "after"),
+    [
+        (PAUSE, "RUNNING", "STOPPED"),
+        (PAUSE, ("RUNNING", "2026-01-01"), ("RUNNING", "2026-01-02")),
+        (STOP, ("RUNNING", "2026-01-01"), ("RUNNING", "2026-01-02")),
+    ],
+)
+def test_change_that_was_undone_before_the_first_look_is_no_success(
+    change, before, after, stage, enos, flow
+):
+    enos.before, enos.statuses = [before], [after]
+
+    with pytest.raises(PipelineFailedError, match=f"EnOS accepted the {change.verb}"):
+        stage.run(flow(change))
+
+    assert stage.elapsed_seconds == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "seconds"),
+    [
+        ("STOPPED", "RUNNING", 0),
+        (("STOPPED", "2026-01-01"), ("STOPPED", "2026-01-02"), 0),
+        ("STOPPED", "STOPPED", 15),
+    ],
+)
+def test_release_is_done_when_a_look_shows_something_new(before, after, seconds, stage, enos, flow):
+    enos.before, enos.statuses = [before], [after]
+
+    result = stage.run(flow(RELEASE))
+
+    assert (result.outcome, stage.elapsed_seconds) == ("released", seconds)
 
 
 def test_whoever_may_not_look_may_change_all_the_same(stage, enos, flow):

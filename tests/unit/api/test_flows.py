@@ -21,6 +21,7 @@ from airflow_provider_enos.api.errors import (
     StopFailedError,
 )
 from airflow_provider_enos.api.messages import Answer
+from airflow_provider_enos.api.pipeline import Pipeline
 
 DOWN = EnOSUnreachableError("connection refused")
 LOST = EnOSNoAnswerError("no answer")
@@ -422,12 +423,15 @@ def test_list_that_fails_for_good_says_so(stage, enos):
     assert 0 < stage.elapsed_seconds <= 20
 
 
-def wait(stage, target="RUNNING", *, seconds=60, interval=5):
+def wait(stage, target="RUNNING", *, seconds=60, interval=5, before=None):
+    """Wait as after a start or a stop; ``before`` is the row that was listed before it."""
+    look = before and looks.Look(Pipeline.read(before), stage.now)
+    verb = {"RUNNING": "start", "STOPPED": "stop"}[target]
     return stage.run(
         looks.wait_for_status(
             "o1",
             "p-1",
-            target,
+            looks.Accepted(verb, target, look),
             deadline=stage.now + seconds,
             limit="start_timeout",
             poll_interval_seconds=interval,
@@ -472,7 +476,90 @@ def test_stopped_is_a_failure_after_another_status(statuses, stage, enos):
     with pytest.raises(PipelineFailedError) as caught:
         wait(stage)
 
-    assert "pipeline p-1 of organization o1 is STOPPED, awaited was RUNNING" in str(caught.value)
+    assert str(caught.value) == (
+        "EnOS accepted the start of pipeline p-1 of organization o1, but the pipeline stopped "
+        "again before it was running. Look at the pipeline's run log in the EnOS console."
+    )
+
+
+YESTERDAY, TODAY = "2026-01-01 12:00:00", "2026-01-02 12:00:00"
+
+
+def row(status, update_time=None):
+    """A row of List Pipelines."""
+    return {"status": status, "updateTime": update_time}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (row("PUBLISHED"), "STOPPED"),
+        (row("PAUSED"), "STOPPED"),
+        (row("START_ERROR"), "STOPPED"),
+        (row("STOPPED"), "START_ERROR"),
+        (row("STOPPED"), "PAUSED"),
+        (row("PUBLISHED", YESTERDAY), ("STOPPED", YESTERDAY)),
+        (row("STOPPED", YESTERDAY), ("STOPPED", TODAY)),
+        (row("START_ERROR", YESTERDAY), ("START_ERROR", TODAY)),
+        (row("PUBLISHED", YESTERDAY), ("PUBLISHED", TODAY)),
+    ],
+)
+def test_start_that_fails_before_the_first_look_is_seen_by_it(before, after, stage, enos):
+    enos.statuses = [after]
+
+    with pytest.raises(PipelineFailedError, match="EnOS accepted the start of pipeline p-1 of"):
+        wait(stage, before=before)
+
+    assert stage.elapsed_seconds == 0
+
+
+@pytest.mark.parametrize("status", ["STOPPED", "PUBLISHED", "PAUSED"])
+@pytest.mark.parametrize(("before", "after"), [(None, None), (YESTERDAY, YESTERDAY)])
+@pytest.mark.parametrize("shown", ["RUNNING", "STARTING"])
+def test_service_that_shows_the_old_status_while_it_starts_is_waited_for(
+    status, before, after, shown, stage, enos
+):
+    enos.statuses = [(status, after)] * 8 + [shown, "RUNNING"]
+
+    assert wait(stage, before=row(status, before)) == "RUNNING"
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, TODAY), (YESTERDAY, None), (None, None)])
+def test_update_time_that_is_missing_is_no_news(before, after, stage, enos):
+    enos.statuses = [("STOPPED", after)]
+
+    with pytest.raises(StatusTimeoutError):
+        wait(stage, before=row("STOPPED", before))
+
+
+def test_log_says_once_why_an_old_status_is_waited_for(stage, enos):
+    enos.statuses = ["STOPPED"]
+
+    with pytest.raises(StatusTimeoutError):
+        wait(stage, before=row("STOPPED"))
+
+    assert stage.lines == [
+        "Pipeline p-1: accepted -> STOPPED",
+        "Pipeline p-1 still shows STOPPED, as before the start that EnOS accepted 15 s ago. EnOS "
+        "may be working on it, or it may be over already. Giving up in 45 s (start_timeout).",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (row("RUNNING"), "PUBLISHED"),
+        (row("PAUSED"), "RUNNING"),
+        (row("RUNNING", YESTERDAY), ("RUNNING", TODAY)),
+    ],
+)
+def test_stop_that_somebody_has_undone_is_seen_at_the_first_look(before, after, stage, enos):
+    enos.statuses = [after]
+
+    with pytest.raises(PipelineFailedError, match=r"the pipeline is \w+, expected STOPPED"):
+        wait(stage, "STOPPED", before=before)
+
+    assert stage.elapsed_seconds == 0
 
 
 @pytest.mark.parametrize("status", ["START_ERROR", "run_error", "FAILED"])
@@ -480,7 +567,7 @@ def test_stopped_is_a_failure_after_another_status(statuses, stage, enos):
 def test_failing_status_after_another_ends_the_wait_at_once(before, status, stage, enos):
     enos.statuses = [before, status]
 
-    with pytest.raises(PipelineFailedError, match=f"is {status.upper()}, awaited was RUNNING"):
+    with pytest.raises(PipelineFailedError, match=f"is {status.upper()}, expected RUNNING"):
         wait(stage)
 
     assert stage.pauses == [5]
@@ -494,8 +581,8 @@ def test_failing_status_from_before_the_start_does_not_fail_it(old, stage, enos)
     assert wait(stage) == "RUNNING"
 
 
-@pytest.mark.parametrize("target", ["RUNNING", "STOPPED"])
-def test_failing_status_that_stays_ends_the_wait(target, stage, enos):
+@pytest.mark.parametrize(("verb", "target"), [("start", "RUNNING"), ("stop", "STOPPED")])
+def test_failing_status_that_stays_ends_the_wait(verb, target, stage, enos):
     enos.statuses = ["START_ERROR"]
 
     with pytest.raises(PipelineFailedError) as caught:
@@ -503,8 +590,8 @@ def test_failing_status_that_stays_ends_the_wait(target, stage, enos):
 
     assert stage.pauses == [5, 5, 5]
     assert str(caught.value) == (
-        f"pipeline p-1 of organization o1 is START_ERROR, awaited was {target}. Look at the "
-        "pipeline's run log in the EnOS console."
+        f"EnOS accepted the {verb} of pipeline p-1 of organization o1, but the pipeline is "
+        f"START_ERROR, expected {target}. Look at the pipeline's run log in the EnOS console."
     )
 
 

@@ -544,7 +544,7 @@ def test_what_an_earlier_try_has_noted_is_not_noted_again(stage, enos, flow, pro
 
     stage.run(flow())
 
-    assert (noted, enos.log) == ([], ["start", "list"])
+    assert (noted, enos.log) == ([], ["list", "start", "list"])
 
 
 def test_start_that_had_worked_although_its_answer_was_lost_is_adopted(stage, enos, flow):
@@ -749,7 +749,41 @@ def test_accepted_start_that_fails(statuses, stage, enos, flow):
 
 
 def test_failure_from_before_the_start_does_not_fail_it(stage, enos, flow):
-    enos.statuses = ["START_ERROR", "STARTING", "RUNNING"]
+    enos.before, enos.statuses = ["START_ERROR"], ["START_ERROR", "STARTING", "RUNNING"]
+
+    assert stage.run(flow()).outcome is Outcome.STARTED
+
+
+def test_look_before_the_start_tells_that_it_stopped_again(stage, enos, flow):
+    enos.before, enos.statuses = ["PUBLISHED"], ["STOPPED"]
+
+    with pytest.raises(PipelineFailedError, match="stopped again before it was running"):
+        stage.run(flow())
+
+    assert (stage.elapsed_seconds, enos.log) == (0, ["list", "start", "list"])
+
+
+def test_next_try_knows_as_well_that_it_stopped_again(stage, enos, flow, progress):
+    progress.ambiguous = True
+    enos.before, enos.statuses = [("STOPPED", "2026-01-01")], [("STOPPED", "2026-01-02")]
+
+    with pytest.raises(PipelineFailedError, match="stopped again before it was running"):
+        stage.run(flow())
+
+
+def test_start_after_a_lost_answer_is_compared_with_the_look_between_them(stage, enos, flow):
+    """The first start took effect and failed; the second one works, and shows no status of its own."""
+    enos.before, enos.starts = ["PUBLISHED"], [LOST, enos.OK]
+    enos.statuses = ["STOPPED"] * 5 + ["RUNNING"]
+
+    assert stage.run(flow()).status == "RUNNING"
+    assert enos.log[:5] == ["list", "start", "list", "start", "list"]
+
+
+@pytest.mark.parametrize("late", ["RUNNING", "STOPPING"])
+def test_list_that_was_late_before_the_start_fails_nothing(late, stage, enos, flow):
+    """EnOS starts no pipeline of this status, so it had another one."""
+    enos.before, enos.statuses = [late], ["STOPPED", "STARTING", "RUNNING"]
 
     assert stage.run(flow()).outcome is Outcome.STARTED
 
