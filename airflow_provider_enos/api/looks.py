@@ -243,11 +243,14 @@ class Accepted:
         """
         if status == self.target:
             return True
-        if self.is_good(status) or status.has_failed:
-            return is_news or not may_be_late
-        # Without a look before, the list may still be on its way to the status from before.
-        stable = {"STOPPED"} if self.before is None else PipelineStatus.DOCUMENTED
-        return is_news and status in stable
+        if is_news:
+            # Without a look before, the list may still be on its way to the status from before.
+            stable = {"STOPPED"} if self.before is None else PipelineStatus.DOCUMENTED
+            return self.is_good(status) or status.has_failed or status in stable
+        if self.is_good(status):
+            return not may_be_late
+        # EnOS may show the failure from before while it starts the pipeline.
+        return status.has_failed and self.before is None and not may_be_late
 
     def failure(self, pipeline: str, status: PipelineStatus) -> PipelineFailedError:
         """Return the error of a pipeline that came to another status."""
@@ -272,9 +275,9 @@ def wait_for_status(
     EnOS may show the status from before for a while: the list may be late, and no page says what it
     shows while a pipeline starts. So another status ends the wait only if it is news: it differs
     from the last one seen, from the one before the request, or has another ``updateTime`` than
-    before the request. What is no news is waited for until the deadline, but for a status of
-    failure, which may stay for ``LIST_LAG_SECONDS``. A status that nobody documented means that
-    something is under way.
+    before the request. What is no news is waited for until the deadline; without a look before the
+    request, a status of failure for ``LIST_LAG_SECONDS``. A status that nobody documented means
+    that something is under way.
 
     :param deadline: Seconds since 1970.
     :param limit: What the user calls the deadline.

@@ -17,7 +17,11 @@ from airflow.sdk.execution_time.comms import (
     XComResult,
 )
 
-from airflow_provider_enos.api.errors import ConflictTimeoutError, StatusTimeoutError
+from airflow_provider_enos.api.errors import (
+    ConflictTimeoutError,
+    PipelineFailedError,
+    StatusTimeoutError,
+)
 from airflow_provider_enos.api.queue import Place
 from airflow_provider_enos.emulator.faults import Slow
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
@@ -300,6 +304,17 @@ async def test_accepted_start_is_not_sent_again_by_the_next_triggerer(
     await new_trigger()._outcome()
 
     assert len(emulator.requests_for("start")) == 1
+
+
+async def test_next_triggerer_knows_what_the_pipeline_was_before_the_start(
+    emulator, pipeline_id, supervisor, new_trigger
+):
+    """The pipeline was PUBLISHED, and it stops again while no triggerer is there."""
+    await killed_triggerer(emulator, pipeline_id, new_trigger())
+    emulator.set_status(pipeline_id, "STOPPED")
+
+    with pytest.raises(PipelineFailedError, match="stopped again before it was running"):
+        await new_trigger()._outcome()
 
 
 def task_instance(supervisor):

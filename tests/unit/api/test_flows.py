@@ -513,7 +513,7 @@ def test_start_that_fails_before_the_first_look_is_seen_by_it(before, after, sta
     assert stage.elapsed_seconds == 0
 
 
-@pytest.mark.parametrize("status", ["STOPPED", "PUBLISHED", "PAUSED"])
+@pytest.mark.parametrize("status", ["STOPPED", "PUBLISHED", "PAUSED", "START_ERROR"])
 @pytest.mark.parametrize(("before", "after"), [(None, None), (YESTERDAY, YESTERDAY)])
 @pytest.mark.parametrize("shown", ["RUNNING", "STARTING"])
 def test_service_that_shows_the_old_status_while_it_starts_is_waited_for(
