@@ -287,13 +287,8 @@ def test_pipeline_that_has_failed_is_started_again_and_a_paused_one_is_not(stack
 RUNS, ACTIVE = 30, 5
 
 
-#: They write to the database all the time, and Airflow's command does not wait for SQLite.
-WRITERS = ("scheduler", "triggerer", "dag-processor")
-
-
 def backfill(stack, behavior):
     """Backfill a month of the daily example and return its runs."""
-    stack.airflow.stop(*WRITERS)
     stack.airflow.command(
         "backfill",
         "create",
@@ -302,8 +297,6 @@ def backfill(stack, behavior):
         *("--max-active-runs", str(ACTIVE)),
         *("--reprocess-behavior", behavior),
     )
-    for component in WRITERS:
-        stack.airflow.start_component(component)
     runs = [run for run in stack.runs_of("start_every_day") if "backfill" in run.run_id]
     for run in runs:
         assert stack.airflow.wait_for_run(run.dag_id, run.run_id, 600) == "success"
