@@ -80,6 +80,7 @@ class World:
         self.shown = []  # statuses that a look has shown: (when, status)
         self.is_unclear = False  # a look before a start of ours failed, or showed that it may run
         self._may_run = False  # what is known of it before a start
+        self.was_seen_before = False  # the last look before our start shows the true status
         self.sent = {"start": 0, "list": 0, "stop": 0}
         self.codes = []
         self.taken_away = 0  # times that others, or the start itself, ended what ours began
@@ -191,23 +192,28 @@ class World:
         if self._is_locked:
             return {"code": 61121, "msg": "another start"}
         self.is_unclear |= self._may_run
+        self.was_seen_before = bool(self.shown) and self.shown[-1][1] == self._listed[1]
         self.accepted.append(self.now)
         self._start(self.ends_in)
         return {"code": 0}
 
-    def on_list(self):
+    @property
+    def _listed(self):
+        """What a list shows, and since when."""
         seen = [
             (at, status)
             for at, status in self.history
             if at <= self.now - self.list_lag
             and (self.shows_moves or at == 0.0 or status not in ("STARTING", "STOPPING"))
         ]
-        at, status = seen[-1]
+        return seen[-1]
+
+    def on_list(self):
+        at, status = self._listed
         row = {"pipelineId": PIPELINE, "status": status}
         if self.shows_update_time:
             row["updateTime"] = str(int(at))
-        rows = [row]
-        return {"code": 0, "data": {"count": 1, "pipelines": rows}}
+        return {"code": 0, "data": {"count": 1, "pipelines": [row]}}
 
     def on_stop(self):
         if self.status not in ("RUNNING", "PAUSED"):

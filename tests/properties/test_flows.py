@@ -95,7 +95,8 @@ def check_error(error, shown, world):
             assert 61121 in world.codes
         case PipelineFailedError():
             assert shown[-1] != "RUNNING"
-            if not world.list_lag:  # it has come to a status after the start, and not to RUNNING
+            if world.was_seen_before and not world.list_lag:
+                # It has come to a status after the start, and not to RUNNING.
                 since = [one for at, one in world.history if at >= world.accepted[-1]]
                 assert set(since) - {"STARTING", "RUNNING"}
         case StatusTimeoutError():

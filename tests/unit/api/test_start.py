@@ -772,7 +772,7 @@ def test_next_try_knows_as_well_that_it_stopped_again(stage, enos, flow, progres
 
 
 def test_start_after_a_lost_answer_is_compared_with_the_look_between_them(stage, enos, flow):
-    """The first start took effect and failed; the second one works, and shows no status of its own."""
+    """The first start took effect and failed; the second one works and shows the old status."""
     enos.before, enos.starts = ["PUBLISHED"], [LOST, enos.OK]
     enos.statuses = ["STOPPED"] * 5 + ["RUNNING"]
 
