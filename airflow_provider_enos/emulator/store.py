@@ -108,16 +108,18 @@ class Store:
         with self._looking() as now:
             return copy.deepcopy(self._any(pipeline_id, now))
 
-    def set_status(self, pipeline_id: str, status: str) -> None:
+    def set_status(self, pipeline_id: str, status: str, *, at: float | None = None) -> None:
         """
         Put a pipeline into a status, whatever the rules say; a change under way is forgotten.
 
+        :param at: When the status changed, in seconds since 1970; by default now. ``updateTime`` has
+            whole seconds, so two changes within one look alike.
         :raises KeyError: no such pipeline.
         """
         with self._changing() as now:
             pipeline = self._any(pipeline_id, now)
             pipeline.move = None
-            pipeline.show(status, now)
+            pipeline.show(status, now if at is None else at)
 
     def wait_for_status(self, pipeline_id: str, status: str, *, timeout: float = 10.0) -> None:
         """

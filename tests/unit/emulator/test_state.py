@@ -327,6 +327,13 @@ def test_row_of_the_list(service, clock):
     }
 
 
+def test_status_may_be_an_old_one(service, clock):
+    service.set_status("a", "STOPPED", at=clock.now - 3600)
+
+    row = rows(service)[1][0]
+    assert (row["status"], row["updateTime"]) == ("STOPPED", "2023-11-14 21:13:20")
+
+
 def test_reset_offset_skips_what_was_left(service, clock):
     service.set_lag("a", 500)
     assert refusal_of(service.offset_lag, "o1", "a") == 99000
