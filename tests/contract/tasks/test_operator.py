@@ -3,6 +3,7 @@ StartPipelineOperator against EnOS, waiting on the worker and in the triggerer: 
 """
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -71,6 +72,16 @@ def ends_in(name, **values):
     return arrange
 
 
+def an_hour_ago(name, arrange):
+    """Begin in a status that has been there for an hour."""
+
+    def arrange_both(stage):
+        stage.enos.set_status(stage.pipeline_id, name, at=time.time() - 3600)
+        arrange(stage)
+
+    return arrange_both
+
+
 def stranger_until_the_first_refusal(stage):
     stage.enos.hold_start_lock(60)
     stage.when_asked_once(lambda stage: stage.enos.release_start_lock(), "start")
@@ -123,6 +134,7 @@ class Case:
 
 
 STARTED = ("started", "RUNNING", 1)
+STOPPED_AGAIN = ("EnOS accepted the start of pipeline", "stopped again before it was running")
 ALREADY = ("already_running", "RUNNING", 1)
 
 CASES = {
@@ -130,6 +142,10 @@ CASES = {
     "takes a while": Case(settings(start_seconds=0.5), result=STARTED),
     "shows the old status meanwhile": Case(
         settings(start_seconds=0.5, status_while_starting=None), result=STARTED
+    ),
+    "shows the old status meanwhile, was STOPPED": Case(
+        an_hour_ago("STOPPED", settings(start_seconds=0.5, status_while_starting=None)),
+        result=STARTED,
     ),
     "paused one is resumed": Case(status("PAUSED"), result=STARTED),
     "values as text": Case(
@@ -214,7 +230,25 @@ CASES = {
         ends_in("STOPPED", start_seconds=0.5),
         error=errors.PipelineFailedError,
         cause=errors.PipelineFailedError,
-        says=("STOPPED",),
+        says=STOPPED_AGAIN,
+    ),
+    "stops again before the first look": Case(
+        ends_in("STOPPED", start_seconds=0.001),
+        error=errors.PipelineFailedError,
+        cause=errors.PipelineFailedError,
+        says=(*STOPPED_AGAIN, "run log in the EnOS console"),
+    ),
+    "stops again before the first look, was STOPPED": Case(
+        an_hour_ago("STOPPED", ends_in("STOPPED", start_seconds=0.001)),
+        error=errors.PipelineFailedError,
+        cause=errors.PipelineFailedError,
+        says=STOPPED_AGAIN,
+    ),
+    "fails before the first look": Case(
+        ends_in("START_ERROR", start_seconds=0.001),
+        error=errors.PipelineFailedError,
+        cause=errors.PipelineFailedError,
+        says=("EnOS accepted the start of pipeline", "is START_ERROR, expected RUNNING"),
     ),
     "61100": Case(
         fault(f.Code(61100, "The Stream configuration JSON is invalid.", on="start")),
@@ -434,6 +468,13 @@ def test_nothing_but_refusals_comes_before_conflict_timeout_is_over(end):
     requests = end("conflict_timeout").enos.requests_for("start")
 
     assert {one.code for one in requests} == {61121}
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if "before the first look" in name])
+def test_start_that_fails_at_once_takes_one_look_to_notice(end, name):
+    requests = end(name).enos.requests_for()
+
+    assert [one.operation for one in requests][-3:] == ["list", "start", "list"]
 
 
 def test_accepted_is_enough_when_nobody_waits_for_running(end):
