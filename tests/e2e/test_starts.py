@@ -114,6 +114,29 @@ def test_refusal_says_what_to_do_and_permanent_ones_use_one_try(stack):
         assert REFUSALS[code] in log, (code, way)
 
 
+def test_start_that_stops_again_at_once_is_noticed_and_explained(stack):
+    """Each try takes a look before its start, and two looks after it at the most."""
+    stack.enos.settings.start_seconds = 0.001
+    try:
+        runs = []
+        for way in WAYS:
+            org_id = stack.new_organization()
+            pipeline_id = stack.enos.add_pipeline(org_id)
+            stack.enos.set_start_outcome(pipeline_id, "STOPPED")
+            runs.append(stack.run(f"e2e_start_{way}", org_id=org_id, pipeline_id=pipeline_id))
+        for run in runs:
+            assert stack.state(run) == "failed"
+    finally:
+        stack.enos.settings.start_seconds = 1
+
+    for run in runs:
+        tries = stack.task(run)["try_number"]
+        assert (tries, len(stack.accepted_starts(run.pipeline_id))) == (3, 3)
+        assert len(stack.enos.requests_for("list", org_id=run.org_id)) <= 3 * tries
+        for try_number in range(1, tries + 1):
+            assert "stopped again before it was running" in stack.log(run, try_number)
+
+
 #: The run's state, the starts and the stops that come of it.
 RUNNING_IS_MET = {
     "succeed": ("success", 0, 0),
