@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 
 from airflow_provider_enos.plugins.pipelines_app import LIST_SECONDS
 from demo.local_airflow import free_port
+from tests.e2e.conftest import BROWSER_TIMEOUT_MS
 
 PATHS = [
     "pipelines.js",
@@ -138,9 +139,9 @@ def test_keyboard_only(stack, page, plant):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_accessible_in_light_and_dark(stack, new_page, plant, screenshot, scheme):
+def test_accessible_in_light_and_dark(stack, page, plant, screenshot, scheme):
     run, _ = plant
-    page = new_page(color_scheme=scheme)
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     open_pipelines(page, run.org_id)
     expect(row_of(page, run.pipeline_id)).to_contain_text("12,345")
 
@@ -296,9 +297,10 @@ def test_a_forged_token_is_worth_nothing(guarded):
         assert answer.status_code == 403
 
 
-def test_browser_without_login_is_sent_to_the_login(guarded, new_page):
+def test_browser_without_login_is_sent_to_the_login(guarded, browser):
     url, _ = guarded
-    page = new_page()
-    page.goto(f"{url}/plugin/enos_pipelines")
+    with browser.new_context() as stranger:
+        page = stranger.new_page()
+        page.goto(f"{url}/plugin/enos_pipelines", timeout=BROWSER_TIMEOUT_MS)
 
-    expect(page).to_have_url(re.compile("/auth/.*login"))
+        expect(page).to_have_url(re.compile("/auth/.*login"))
