@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import timedelta
 from typing import Any
 
@@ -10,15 +11,19 @@ from airflow_provider_enos.api.errors import InvalidSettingError
 
 _MARKS = ("{{", "{%", "{#")
 
+#: The longest duration that an argument takes. A stream that is waited for longer needs a sensor in
+#: a DAG that runs again, and Airflow keeps the ends of waits as dates, which end in the year 9999.
+LONGEST = timedelta(days=366)
 
-def has_template(value: Any, template_ext: Sequence[str] = ()) -> bool:
-    """Whether a value is known only at run time: a template, a file, a value of another task."""
+
+def has_template(value: Any) -> bool:
+    """Whether a value is known only at run time: a template, or a value of another task."""
     if isinstance(value, str):
-        return any(mark in value for mark in _MARKS) or value.endswith(tuple(template_ext))
+        return any(mark in value for mark in _MARKS)
     if isinstance(value, Mapping):
-        return any(has_template(one, template_ext) for pair in value.items() for one in pair)
-    if isinstance(value, list | tuple):
-        return any(has_template(one, template_ext) for one in value)
+        return any(has_template(one) for pair in value.items() for one in pair)
+    if isinstance(value, list | tuple | AbstractSet):
+        return any(has_template(one) for one in value)
     return _is_reference(value)
 
 
@@ -32,7 +37,7 @@ def is_lazy(value: Any) -> bool:
         return "xcom_pull" in value and "map_indexes" not in value
     if isinstance(value, Mapping):
         return any(is_lazy(one) for pair in value.items() for one in pair)
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | AbstractSet):
         return any(is_lazy(one) for one in value)
     return _is_reference(value)
 
@@ -41,13 +46,26 @@ def seconds(value: timedelta | float, name: str, *, least: float) -> float:
     """
     Read a duration given in seconds or as ``timedelta``.
 
-    :raises InvalidSettingError: it is no number, or below ``least``.
+    :raises InvalidSettingError: it is no number, below ``least``, or above ``LONGEST``.
     """
     number: object = value.total_seconds() if isinstance(value, timedelta) else value
     is_number = isinstance(number, int | float) and not isinstance(number, bool)
-    if not is_number or not least <= float(str(number)) < float("inf"):
-        raise InvalidSettingError.of(name, value, f"a timedelta, or seconds from {least:g} on")
-    return float(str(number))
+    most = LONGEST.total_seconds()
+    if not is_number or not least <= number <= most:  # type: ignore[operator]
+        allowed = f"a timedelta, or seconds, from {least:g} to {most:g} s ({LONGEST.days} days)"
+        raise InvalidSettingError.of(name, value, allowed)
+    return float(number)  # type: ignore[arg-type]
+
+
+def flag(value: object, name: str) -> bool:
+    """
+    Read a Boolean; a text such as ``"false"`` would be true.
+
+    :raises InvalidSettingError: it is neither True nor False.
+    """
+    if not isinstance(value, bool):
+        raise InvalidSettingError.of(name, value, "True or False")
+    return value
 
 
 def choice(value: object, allowed: Sequence[str], name: str) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_enos.api.errors import EnOSError
+from airflow_provider_enos.api.errors import EnOSError, InvalidSettingError
 from airflow_provider_enos.api.start_settings import parse_id
+from airflow_provider_enos.arguments import has_template
 from airflow_provider_enos.hooks.kill_switch import KillSwitch
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
 from airflow_provider_enos.links import PipelineConsoleLink
@@ -23,6 +24,20 @@ class PipelineTask:
     pipeline_id: str
     org_id: str | None
     enos_conn_id: str
+
+    def _check_subject(self) -> None:
+        """
+        Check, when the DAG is parsed, what holds no template.
+
+        :raises InvalidSettingError: an ID is none, or the connection has no name.
+        """
+        if not has_template(self.pipeline_id):
+            parse_id(self.pipeline_id, "pipeline_id")
+        if self.org_id is not None and not has_template(self.org_id):
+            parse_id(self.org_id, "org_id")
+        conn_id: object = self.enos_conn_id
+        if not has_template(conn_id) and not (isinstance(conn_id, str) and conn_id.strip()):
+            raise InvalidSettingError.of("enos_conn_id", conn_id, "the ID of an Airflow connection")
 
     @cached_property
     def hook(self) -> EnOSStreamingHook:

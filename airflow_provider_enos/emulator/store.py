@@ -112,8 +112,8 @@ class Store:
         """
         Put a pipeline into a status, whatever the rules say; a change under way is forgotten.
 
-        :param at: When the status changed, in seconds since 1970; by default now. ``updateTime`` has
-            whole seconds, so two changes within one look alike.
+        :param at: When the status changed, in seconds since 1970; by default now. ``updateTime``
+            has whole seconds, so two changes within one look alike.
         :raises KeyError: no such pipeline.
         """
         with self._changing() as now:

@@ -25,7 +25,7 @@ from airflow_provider_enos.api.change import (
 from airflow_provider_enos.api.errors import EnOSError
 from airflow_provider_enos.api.pipeline import PipelineStatus
 from airflow_provider_enos.api.start_settings import parse_id
-from airflow_provider_enos.arguments import choice, seconds
+from airflow_provider_enos.arguments import choice, flag, has_template, seconds
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
 from airflow_provider_enos.memory import TryMemory
 from airflow_provider_enos.operators.pipeline import DEFERRAL_SLACK, PipelineOperator
@@ -70,7 +70,7 @@ class ChangePipelineOperator(PipelineOperator):
         self.poll_interval_seconds = seconds(
             poll_interval_seconds, "poll_interval_seconds", least=0.1
         )
-        self.deferrable = deferrable
+        self.deferrable = flag(deferrable, "deferrable")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Change the pipeline, or hand that to the triggerer."""
@@ -166,7 +166,7 @@ class ChangePipelineOperator(PipelineOperator):
 
     def _check_what_is_known(self) -> None:
         super()._check_what_is_known()
-        if not self._is_open(getattr(self, self.policy_name)):
+        if not has_template(getattr(self, self.policy_name)):
             self._policy()
 
     def _policy(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
@@ -19,7 +19,6 @@ from airflow.sdk.exceptions import (
 
 from airflow_provider_enos.api.errors import EnOSError, InvalidSettingError
 from airflow_provider_enos.api.start_settings import parse_id
-from airflow_provider_enos.arguments import has_template
 from airflow_provider_enos.assets import PIPELINES, create_asset
 from airflow_provider_enos.links import PipelineConsoleLink
 from airflow_provider_enos.memory import TryMemory, key_of, note_of_try
@@ -115,14 +114,7 @@ class PipelineOperator(PipelineTask, BaseOperator):
 
     def _check_what_is_known(self) -> None:
         """Check, when the DAG is parsed, all that holds no template."""
-        if not self._is_open(self.pipeline_id):
-            parse_id(self.pipeline_id, "pipeline_id")
-        if self.org_id is not None and not self._is_open(self.org_id):
-            parse_id(self.org_id, "org_id")
-
-    def _is_open(self, value: Any) -> bool:
-        extensions: Sequence[str] = self.template_ext
-        return has_template(value, extensions)
+        self._check_subject()
 
     def _guarded(self, read: Callable[[], T]) -> T:
         """Read an argument; a wrong one fails the task for good."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard
 
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
@@ -30,18 +30,21 @@ from airflow_provider_enos.api.start_settings import (
     parse_kafka_rate,
 )
 from airflow_provider_enos.api.start_values import Outcome, StartProgress, StartResult, StartTerms
-from airflow_provider_enos.arguments import choice, is_lazy, seconds
+from airflow_provider_enos.arguments import choice, flag, has_template, is_lazy, seconds
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
 from airflow_provider_enos.memory import TryMemory, key_of
 from airflow_provider_enos.operators.pipeline import DEFERRAL_SLACK, PipelineOperator
 from airflow_provider_enos.telemetry import count_task
 
 if TYPE_CHECKING:
+    import jinja2
     from airflow.providers.common.compat.sdk import Context
 
 #: What on_kill in a worker may take: Airflow sends SIGKILL five seconds after SIGTERM.
 KILL_SECONDS = 4.0
 KILL_POLL_SECONDS = 0.5
+
+RESOURCE_FILE = ".json"
 
 IF_RUNNING = ("succeed", "fail", "skip", "restart")
 ON_KILL = ("leave", "stop")
@@ -72,8 +75,8 @@ class StartPipelineOperator(PipelineOperator):
     :param resource_config: ``{"server": 1}`` in CU; in cluster mode also ``"yarn"``
         (``workerCount``, ``master``, ``slave``) and ``"advanced"`` (Spark parameters, as a mapping,
         a list of ``name=value`` or EnOS's list of ``{"key", "value"}``). As dict, JSON text or
-        ``ResourceConfig``; in standalone mode a bare number of CU will do. Templated, also inside;
-        a ``.json`` file works.
+        ``ResourceConfig``; in standalone mode a bare number of CU will do. Templated, also inside.
+        A text that ends in ``.json`` names a file beside the DAG or in its ``template_searchpath``.
     :param org_id: Organization; by default the connection's. Templated.
     :param enos_conn_id: Airflow connection of type ``enos``. Templated.
     :param if_running: What to do when the pipeline is running, and this task has not started it:
@@ -82,8 +85,10 @@ class StartPipelineOperator(PipelineOperator):
     :param wait_for_running: Whether to wait for RUNNING after EnOS has accepted the start; if not,
         ``status`` of the result is ``None``.
     :param conflict_timeout: How long other starts of the organization (61121) and outages are
-        waited out; ``timedelta`` or seconds. An outage ends the try after five minutes.
-    :param start_timeout: How long EnOS may take from accepted to RUNNING; ``timedelta`` or seconds.
+        waited out; ``timedelta`` or seconds, 366 days at most. An outage ends the try after five
+        minutes.
+    :param start_timeout: How long EnOS may take from accepted to RUNNING; ``timedelta`` or seconds,
+        366 days at most.
     :param poll_interval_seconds: Pause between two looks at the status.
     :param on_kill: ``"leave"``, or ``"stop"`` the pipeline when the task is killed or ended by a
         person while it waits, if this try has started it. EnOS does not stop a pipeline that is
@@ -106,7 +111,6 @@ class StartPipelineOperator(PipelineOperator):
         "enos_conn_id",
         "if_running",
     )
-    template_ext: Sequence[str] = (".json",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"resource_config": "json"}
     ui_color = "#d7efe0"
     verb = "start"
@@ -139,16 +143,15 @@ class StartPipelineOperator(PipelineOperator):
         self.kafka_rate = kafka_rate
         self.resource_config = resource_config
         self.if_running = if_running
-        if not isinstance(wait_for_running, bool):
-            raise InvalidSettingError.of("wait_for_running", wait_for_running, "True or False")
-        self.wait_for_running = wait_for_running
+        self.wait_for_running = flag(wait_for_running, "wait_for_running")
         self.conflict_timeout_seconds = seconds(conflict_timeout, "conflict_timeout", least=0)
         self.start_timeout_seconds = seconds(start_timeout, "start_timeout", least=0)
         self.poll_interval_seconds = seconds(
             poll_interval_seconds, "poll_interval_seconds", least=0.1
         )
         self.stop_on_kill = choice(on_kill, ON_KILL, "on_kill") == "stop"
-        self.deferrable = deferrable or start_from_trigger
+        start_from_trigger = flag(start_from_trigger, "start_from_trigger")
+        self.deferrable = flag(deferrable, "deferrable") or start_from_trigger
         self._check_what_is_known()
         if start_from_trigger:
             self._start_from_trigger()
@@ -196,6 +199,23 @@ class StartPipelineOperator(PipelineOperator):
                 conflicts=progress.conflicts,
             )
         return self._conclude(context, result)
+
+    def render_template(
+        self,
+        content: Any,
+        context: Context,
+        jinja_env: jinja2.Environment | None = None,
+        seen_oids: set[int] | None = None,
+    ) -> Any:
+        """
+        Render a template; ``resource_config`` may be the name of a file that holds it.
+
+        Airflow's own ``template_ext`` would also open what only ends like a file: an ID, or the
+        value of a Spark parameter.
+        """
+        if content is self.resource_config and _is_file(content):
+            content = _text_of_file(content, jinja_env or self.get_template_env())
+        return super().render_template(content, context, jinja_env, seen_oids)
 
     def on_kill(self) -> None:
         """End the wait; stop the pipeline if this try has started it and ``on_kill="stop"``."""
@@ -343,13 +363,13 @@ class StartPipelineOperator(PipelineOperator):
         """Check, when the DAG is parsed, all that holds no template."""
         super()._check_what_is_known()
         mode: ExecutionMode | None = None
-        if not self._is_open(self.execution_mode):
+        if not has_template(self.execution_mode):
             mode = ExecutionMode.parse(self.execution_mode)
-        if not self._is_open(self.kafka_rate):
+        if not has_template(self.kafka_rate):
             parse_kafka_rate(self.kafka_rate)
-        if not self._is_open(self.resource_config):
+        if not (has_template(self.resource_config) or _is_file(self.resource_config)):
             ResourceConfig.parse(self.resource_config, mode=mode)
-        if not self._is_open(self.if_running):
+        if not has_template(self.if_running):
             choice(self.if_running, IF_RUNNING, "if_running")
 
     def _start_from_trigger(self) -> None:
@@ -361,10 +381,10 @@ class StartPipelineOperator(PipelineOperator):
             arguments["resource_config"] = self.resource_config.to_json()
         if isinstance(self.execution_mode, ExecutionMode):
             arguments["execution_mode"] = int(self.execution_mode)
+        if _is_file(self.resource_config):
+            allowed = "no file with start_from_trigger=True: the triggerer cannot read it"
+            raise InvalidSettingError.of("resource_config", self.resource_config, allowed)
         for name, value in arguments.items():
-            if isinstance(value, str) and value.endswith(tuple(self.template_ext)):
-                allowed = "no file with start_from_trigger=True: the triggerer cannot read it"
-                raise InvalidSettingError.of(name, value, allowed)
             if is_lazy(value):
                 raise InvalidSettingError.of(
                     name,
@@ -415,3 +435,21 @@ class StartPipelineOperator(PipelineOperator):
             deadline=deadline,
             wait_for_running=self.wait_for_running,
         )
+
+
+def _is_file(resource_config: object) -> TypeGuard[str]:
+    return isinstance(resource_config, str) and resource_config.strip().endswith(RESOURCE_FILE)
+
+
+def _text_of_file(name: str, jinja_env: jinja2.Environment) -> str:
+    """
+    Read a file that lies beside the DAG or in its ``template_searchpath``.
+
+    :raises AirflowFailException: there is none.
+    """
+    try:
+        return jinja_env.loader.get_source(jinja_env, name.strip())[0]  # type: ignore[union-attr]
+    except Exception as error:  # of the loader, or there is none
+        allowed = "a file beside the DAG or in its template_searchpath"
+        wrong = InvalidSettingError.of("resource_config", name, allowed)
+        raise AirflowFailException(str(wrong)) from error

@@ -11,6 +11,7 @@ from airflow_provider_enos.api.change import STOP
 from airflow_provider_enos.api.errors import InvalidSettingError
 from airflow_provider_enos.api.start_settings import parse_id
 from airflow_provider_enos.api.start_values import Outcome
+from airflow_provider_enos.arguments import has_template
 from airflow_provider_enos.operators.change import ChangePipelineOperator
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class StopPipelineOperator(ChangePipelineOperator):
 
     def _check_what_is_known(self) -> None:
         super()._check_what_is_known()
-        if not (self._is_open(self.started_by) or self._is_open(self.pipeline_id)):
+        if not has_template([self.started_by, self.pipeline_id]):
             self._is_ours()
 
     def _is_ours(self) -> bool:

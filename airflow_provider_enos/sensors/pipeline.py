@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import (
@@ -21,7 +22,7 @@ from airflow.sdk.exceptions import TaskDeferralError, TaskDeferralTimeout
 from airflow_provider_enos.api import flows
 from airflow_provider_enos.api.errors import EnOSError, PipelineFailedError, StatusTimeoutError
 from airflow_provider_enos.api.start_settings import parse_id
-from airflow_provider_enos.arguments import has_template
+from airflow_provider_enos.arguments import flag, seconds
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
 from airflow_provider_enos.links import PipelineConsoleLink
 from airflow_provider_enos.pipeline_task import PipelineTask
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 #: A triggerer looks no more often than this.
 MIN_POLL_INTERVAL_SECONDS = 1.0
+
+#: Airflow's own arguments of sensors, which takes every text for True.
+FLAGS = frozenset({"soft_fail", "never_fail", "silent_fail", "exponential_backoff"})
 
 #: Airflow itself ends the deferral this long after the sensor's own timeout.
 DEFERRAL_SLACK_SECONDS = 60.0
@@ -55,18 +59,31 @@ class PipelineSensor(PipelineTask, BaseSensorOperator):
         org_id: str | None = None,
         enos_conn_id: str = EnOSStreamingHook.default_conn_name,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poke_interval: Any = 30.0,
+        poke_interval: timedelta | float = 30.0,
+        timeout: timedelta | float | None = None,
+        max_wait: timedelta | float | None = None,
         retry_policy: RetryPolicy | None = EnOSRetryPolicy(),  # noqa: B008 - it has no state
         **kwargs: Any,
     ) -> None:
-        super().__init__(poke_interval=poke_interval, retry_policy=retry_policy, **kwargs)
+        seconds(poke_interval, "poke_interval", least=0)
+        for name, value in {"timeout": timeout, "max_wait": max_wait}.items():
+            if value is not None:
+                seconds(value, name, least=0)
+        for name in FLAGS & kwargs.keys():
+            flag(kwargs[name], name)
+        super().__init__(
+            poke_interval=poke_interval,
+            timeout=timeout,
+            max_wait=max_wait,
+            retry_policy=retry_policy,
+            **kwargs,
+        )
         self.pipeline_id = pipeline_id
         self.org_id = org_id
         self.enos_conn_id = enos_conn_id
-        self.deferrable = deferrable
+        self.deferrable = flag(deferrable, "deferrable")
         self._event: Mapping[str, Any] | None = None
-        if not has_template(pipeline_id):
-            parse_id(pipeline_id, "pipeline_id")
+        self._check_subject()
 
     # ------------------------------------------------------------------ what a subclass says
 

@@ -29,7 +29,7 @@ from airflow_provider_enos.api.errors import EnOSError
 from airflow_provider_enos.api.pipeline import Pipeline, PipelineStatus
 from airflow_provider_enos.api.start_settings import parse_id
 from airflow_provider_enos.api.transitions import TransitionRule
-from airflow_provider_enos.arguments import seconds
+from airflow_provider_enos.arguments import flag, seconds
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
 from airflow_provider_enos.telemetry import detached
 
@@ -104,7 +104,7 @@ class PipelineStatusChangeTrigger(BaseEventTrigger):
         self.to_statuses = _sorted(self._rule.targets)
         self.org_id = None if org_id is None else parse_id(org_id, "org_id")
         self.enos_conn_id = enos_conn_id
-        self.is_system = is_system
+        self.is_system = flag(is_system, "is_system")
         self.poll_interval_seconds = seconds(
             poll_interval_seconds, "poll_interval_seconds", least=0.1
         )

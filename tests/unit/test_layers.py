@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "hooks": {"api", "hooks", "telemetry"},
     "triggers": {"api", "arguments", "hooks", "links", "memory", "telemetry", "triggers"},
     "lineage": {"api", "hooks"},
-    "pipeline_task": {"api", "hooks", "lineage", "links"},
+    "pipeline_task": {"api", "arguments", "hooks", "lineage", "links"},
     "operators": {"api", "hooks", *EDGE, "assets", "operators", "triggers"},
     "sensors": {"api", "hooks", *EDGE, "sensors", "triggers"},
     "plugins": {"api", "hooks", "links", "plugins"},
