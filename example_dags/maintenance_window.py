@@ -15,6 +15,7 @@ from datetime import timedelta
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 from airflow.sdk import DAG, Variable, task
 
+from airflow_provider_enos.api.pipeline import PipelineStatus
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
 from airflow_provider_enos.operators.streaming import StartPipelineOperator, StopPipelineOperator
 
@@ -36,6 +37,12 @@ PIPELINES = [
 ]
 NOTE = f"enos_pipelines_before_maintenance_{ORG_ID}"
 
+
+def statuses():
+    listed = EnOSStreamingHook(org_id=ORG_ID).list_pipelines()
+    return {one["pipeline_id"]: PipelineStatus(one["status"]) for one in listed}
+
+
 with DAG(
     "maintenance_window",
     schedule=None,
@@ -47,10 +54,10 @@ with DAG(
     @task(retries=120)  # ten minutes
     def note_what_runs():
         noted = Variable.get(NOTE, default=[], deserialize_json=True)
-        listed = EnOSStreamingHook(org_id=ORG_ID).list_pipelines()
-        if changing := [one.pipeline_id for one in listed if one.status.is_in_transition]:
+        seen = statuses()
+        if changing := [one for one, status in seen.items() if status.is_in_transition]:
             raise AirflowException(f"just starting or stopping, to be seen again: {changing}")
-        to_stop = {*noted, *(one.pipeline_id for one in listed if one.status.is_running)}
+        to_stop = {*noted, *(one for one, status in seen.items() if status.is_running)}
         if unknown := to_stop - {one["pipeline_id"] for one in PIPELINES}:
             raise AirflowFailException(
                 f"not in the list of this DAG, but running (or in Variable {NOTE}): {unknown}"
@@ -67,8 +74,7 @@ with DAG(
 
     @task(trigger_rule="none_failed")
     def maintain():
-        listed = EnOSStreamingHook(org_id=ORG_ID).list_pipelines()
-        if running := [one.pipeline_id for one in listed if one.status.may_run]:
+        if running := [one for one, status in statuses().items() if status.may_run]:
             raise AirflowFailException(f"running, or about to, so clear the whole run: {running}")
         print("No pipeline of the organization is running.")
 

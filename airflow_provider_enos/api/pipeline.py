@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
 from airflow_provider_enos.api.errors import excerpt
@@ -93,6 +93,10 @@ class Pipeline:
             alarm_config=_as_object(row.get("alarmConfig")),
         )
 
+    def to_payload(self) -> dict[str, Any]:
+        """Return the fields as JSON values; Airflow takes no text of a class of its own."""
+        return {**asdict(self), "status": str(self.status)}
+
 
 @dataclass(frozen=True, slots=True)
 class PipelineDetails:
@@ -123,6 +127,10 @@ class PipelineDetails:
             message_channel=as_int(data.get("messageChannel")),
             pipeline_json=_as_object(data.get("pipelineJson")),
         )
+
+    def to_payload(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +176,14 @@ class OffsetLag:
                 if isinstance(p, Mapping)
             ),
         )
+
+    def to_payload(self) -> dict[str, Any]:
+        """Return the fields and ``newest`` as JSON values."""
+        return {
+            **asdict(self),
+            "points": [asdict(point) for point in self.points],
+            "newest": asdict(self.newest) if self.newest else None,
+        }
 
 
 def as_int(value: object) -> int | None:

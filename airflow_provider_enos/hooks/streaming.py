@@ -19,7 +19,6 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 from airflow_provider_enos.api import calls, flows, looks, transport
 from airflow_provider_enos.api.errors import EnOSError, InvalidSettingError
 from airflow_provider_enos.api.messages import Call
-from airflow_provider_enos.api.pipeline import OffsetLag, Pipeline, PipelineDetails
 from airflow_provider_enos.api.queue import StartQueue
 from airflow_provider_enos.api.settings import EnOSSettings
 from airflow_provider_enos.api.sharing import SharedResults, results_for, shared
@@ -45,10 +44,13 @@ class EnOSStreamingHook(BaseHook):
     Talk to the EnOS Stream Processing API.
 
     Constructing the hook costs nothing: the connection is read, and the network touched, on the
-    first call. Each method makes one call of the API, signed, and returns values. Trouble that
-    passes (no connection, HTTP 429 and 5xx) is waited out for some 20 seconds where repeating the
-    call does no harm; all other errors are raised as subclasses of
-    :class:`~airflow_provider_enos.api.errors.EnOSError`.
+    first call. Each method makes one call of the API, signed. Trouble that passes (no connection,
+    HTTP 429 and 5xx) is waited out for some 20 seconds where repeating the call does no harm; all
+    other errors are raised as subclasses of :class:`~airflow_provider_enos.api.errors.EnOSError`.
+
+    The methods return plain JSON values (text, numbers, dicts, lists), so a ``@task`` may return
+    them, and the next task gets them as they are: no entry in Airflow's
+    ``allowed_deserialization_classes`` is needed.
 
     In a trigger, ``await hook.load()`` first, then ``await hook.run_async(flow)`` with one of the
     flows in :mod:`airflow_provider_enos.api.flows`, e.g. ``ask(calls.stop_pipeline(...))``.
@@ -203,9 +205,9 @@ class EnOSStreamingHook(BaseHook):
 
     def list_pipelines(
         self, *, is_system: bool = False, if_released: bool = True
-    ) -> list[Pipeline]:
+    ) -> list[dict[str, Any]]:
         """
-        Return all pipelines of one kind.
+        Return all pipelines of one kind, each as :meth:`get_pipeline` does.
 
         :param is_system: The platform's own pipelines instead of the users'.
         :param if_released: Released pipelines; only they have a status.
@@ -213,37 +215,46 @@ class EnOSStreamingHook(BaseHook):
         found = self.run(
             flows.list_pipelines(self.org_id, is_system=is_system, if_released=if_released)
         )
-        return list(found.values())
+        return [pipeline.to_payload() for pipeline in found.values()]
 
-    def get_pipeline(self, pipeline_id: str) -> Pipeline:
+    def get_pipeline(self, pipeline_id: str) -> dict[str, Any]:
         """
         Return a released pipeline with its status.
+
+        The keys are the fields of :class:`~airflow_provider_enos.api.pipeline.Pipeline`:
+        ``pipeline_id``, ``status``, ``name`` ... What a status means is asked with
+        ``PipelineStatus(pipeline["status"]).is_running`` of the same module.
 
         :raises PipelineNotFoundError: the organization has no such pipeline, or it is not released.
         """
         pipeline_id = parse_id(pipeline_id, "pipeline_id")
-        return self.run(looks.find_pipeline(self.org_id, pipeline_id)).pipeline
+        return self.run(looks.find_pipeline(self.org_id, pipeline_id)).pipeline.to_payload()
 
     def get_pipeline_details(
         self, pipeline_id: str, *, if_released: bool = False
-    ) -> PipelineDetails:
+    ) -> dict[str, Any]:
         """
         Return a pipeline's design.
+
+        The keys are the fields of :class:`~airflow_provider_enos.api.pipeline.PipelineDetails`.
 
         :param if_released: The online version instead of the one that is being designed.
         :raises PipelineNotFoundError: the organization has no such pipeline.
         """
         return self._ask(
             calls.get_pipeline_details(self.org_id, pipeline_id, if_released=if_released)
-        )
+        ).to_payload()
 
-    def get_pipeline_offset_lag(self, pipeline_id: str) -> OffsetLag:
+    def get_pipeline_offset_lag(self, pipeline_id: str) -> dict[str, Any]:
         """
         Return the Kafka offset and lag of a running pipeline.
 
+        The keys are ``pipeline_id``, ``topic_name``, ``points`` and ``newest``, the latest of the
+        points (``lag``, ``offset``, ``timestamp_ms``) that tells a lag.
+
         :raises PipelineNotFoundError: the organization has no such pipeline.
         """
-        return self._ask(calls.get_pipeline_offset_lag(self.org_id, pipeline_id))
+        return self._ask(calls.get_pipeline_offset_lag(self.org_id, pipeline_id)).to_payload()
 
     def get_stage_state(
         self,
@@ -252,15 +263,15 @@ class EnOSStreamingHook(BaseHook):
         stage_instance_name: str,
         asset_ids: Sequence[str],
         point_ids: Sequence[str],
-    ) -> tuple[Mapping[str, Any], ...]:
+    ) -> list[dict[str, Any]]:
         """
-        Return what an operator of the pipeline remembers of these points.
+        Return what an operator of the pipeline remembers of these points, as EnOS sends it.
 
         :param stage_instance_name: E.g. ``LatePointTagger_01``.
         :raises AccessDeniedError: wrong pipeline, or no privilege (61106).
         :raises InvalidRequestError: too many points, or a stage that keeps no state.
         """
-        return self._ask(
+        items = self._ask(
             calls.get_stage_state(
                 self.org_id,
                 pipeline_id,
@@ -269,6 +280,7 @@ class EnOSStreamingHook(BaseHook):
                 point_ids=point_ids,
             )
         )
+        return [dict(item) for item in items]
 
     # ------------------------------------------------------------------ writing
 

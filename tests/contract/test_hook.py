@@ -1,12 +1,15 @@
 """The hook as a DAG's own tasks use it, and the Test button of the connection form."""
 
 import asyncio
+import json
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import msgspec
 import pytest
 import requests
+from airflow.sdk import serde
 
 from airflow_provider_enos.api import errors, flows
 from airflow_provider_enos.emulator import faults as f
@@ -20,10 +23,10 @@ def test_every_method_once(emulator, pipeline_id):
     hook = EnOSStreamingHook()
 
     assert len(hook.list_pipelines()) == 3
-    assert hook.get_pipeline(pipeline_id).status == "PUBLISHED"
-    assert hook.get_pipeline_details(pipeline_id).name == "pipeline 1"
+    assert hook.get_pipeline(pipeline_id)["status"] == "PUBLISHED"
+    assert hook.get_pipeline_details(pipeline_id)["name"] == "pipeline 1"
     hook.start_pipeline(pipeline_id, execution_mode="standalone", resource_config={"server": 2})
-    assert hook.get_pipeline_offset_lag(pipeline_id).points[-1].lag == 0
+    assert hook.get_pipeline_offset_lag(pipeline_id)["newest"]["lag"] == 0
     hook.pause_pipeline(pipeline_id)
     assert len(hook.get_stage_state(pipeline_id, **STAGE)) == 1
     assert hook.delete_stage_state(pipeline_id, **STAGE) is True
@@ -49,6 +52,33 @@ def test_every_method_once(emulator, pipeline_id):
         "save",
         "release",
     ]
+
+
+@pytest.mark.parametrize(
+    ("status", "call"),
+    [
+        ("RUNNING", lambda hook, _: hook.list_pipelines()),
+        ("RUNNING", lambda hook, _: hook.list_pipelines(if_released=False)),
+        ("RUNNING", lambda hook, pipeline_id: hook.get_pipeline(pipeline_id)),
+        ("RUNNING", lambda hook, pipeline_id: hook.get_pipeline(pipeline_id)["status"]),
+        ("RUNNING", lambda hook, pipeline_id: hook.get_pipeline_details(pipeline_id)),
+        ("RUNNING", lambda hook, pipeline_id: hook.get_pipeline_offset_lag(pipeline_id)),
+        ("PAUSED", lambda hook, pipeline_id: hook.get_stage_state(pipeline_id, **STAGE)),
+        ("PAUSED", lambda hook, pipeline_id: hook.delete_stage_state(pipeline_id, **STAGE)),
+        ("PAUSED", lambda hook, _: hook.save_pipeline(None, {"name": "new"})),
+    ],
+)
+def test_what_a_method_returns_reaches_the_next_task_as_it_is(emulator, pipeline_id, status, call):
+    """On its way from a ``@task`` the supervisor writes it as msgpack, the database as JSON."""
+    emulator.add_pipeline(released=False)
+    emulator.set_status(pipeline_id, status)
+
+    returned = call(EnOSStreamingHook(), pipeline_id)
+    sent = msgspec.msgpack.decode(msgspec.msgpack.encode(serde.serialize(returned)))
+
+    assert returned
+    assert sent == returned
+    assert serde.deserialize(json.loads(json.dumps(sent))) == returned
 
 
 def test_organization_of_the_hook_comes_before_that_of_the_connection(emulator):
