@@ -63,7 +63,7 @@ class PausePipelineOperator(ChangePipelineOperator):
 
     def _conclude(self, context: Context, result: ChangeResult) -> dict[str, Any]:
         if result.outcome not in self.nothing_to_do:
-            self.log.warning(
+            self.log.info(
                 "EnOS keeps pipeline %s paused for 24 hours at most: start it again before.",
                 result.pipeline_id,
             )

@@ -244,7 +244,7 @@ class StartPipelineOperator(PipelineOperator):
         if_running = choice(self.if_running, IF_RUNNING, "if_running")
         is_backfill = getattr(context.get("dag_run"), "run_type", None) == "backfill"
         if if_running == "restart" and is_backfill:
-            self.log.warning("A backfill restarts nothing: if_running='restart' is 'succeed' here.")
+            self.log.info("A backfill restarts nothing: if_running='restart' is 'succeed' here.")
             return "succeed"
         return if_running
 

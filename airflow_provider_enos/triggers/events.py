@@ -215,7 +215,8 @@ class PipelineStatusChangeTrigger(BaseEventTrigger):
         if self._is_missing is not (pipeline is None):
             self._is_missing = pipeline is None
             state = "is not among" if pipeline is None else "is again among"
-            log.warning(
+            log.log(
+                logging.WARNING if pipeline is None else logging.INFO,
                 "Pipeline %s, which is watched, %s the released pipelines of organization %s.",
                 self.pipeline_id,
                 state,

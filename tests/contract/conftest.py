@@ -85,10 +85,14 @@ def run(request):
 
 @pytest.fixture
 def log_lines():
-    """What hooks and operators log while the test runs, one text per line."""
+    """What hooks and operators log while the test runs, one text per line; at one level or any."""
     with structlog.testing.capture_logs() as entries:
 
-        def lines():
-            return [entry["event"] % tuple(entry.get("positional_args", ())) for entry in entries]
+        def lines(level=None):
+            return [
+                entry["event"] % tuple(entry.get("positional_args", ()))
+                for entry in entries
+                if level in (None, entry["log_level"])
+            ]
 
         yield lines

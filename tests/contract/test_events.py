@@ -213,6 +213,20 @@ async def test_unknown_pipeline_is_no_event_but_a_warning(emulator, triggerers, 
     assert "unknown-pipeline" in warnings[0]
 
 
+async def test_pipeline_that_is_listed_at_last_is_no_warning(emulator, triggerers, caplog):
+    caplog.set_level("INFO", logger="airflow_provider_enos")
+    triggerers().run(watcher("p-1", from_statuses=None))
+    await looks(emulator, 2)
+
+    emulator.add_pipeline(pipeline_id="p-1")
+    await looks(emulator, 3)
+
+    told = [
+        (one.levelname, "is again" in one.message) for one in caplog.records if "p-1" in one.message
+    ]
+    assert told == [("WARNING", False), ("INFO", True)]
+
+
 async def test_event_that_nobody_took_is_told_again(emulator, pipeline_id, triggerers):
     """The trigger is cancelled after it has seen the change, before Airflow has its event."""
     first, store = triggerers(takes_events=False), AssetStore()

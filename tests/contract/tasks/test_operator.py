@@ -500,7 +500,7 @@ def test_backfill_restarts_nothing(stage, log_lines):
 
     assert stage.result["outcome"] == "already_running"
     assert stage.enos.requests_for("stop") == []
-    assert "A backfill restarts nothing" in "\n".join(log_lines())
+    assert "A backfill restarts nothing" in "\n".join(log_lines("info"))
 
 
 @pytest.mark.parametrize(
