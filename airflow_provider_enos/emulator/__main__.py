@@ -71,7 +71,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--allow-remote", action="store_true", help="let --host be reached from other machines")
     add("--org", action="append", metavar="ID", help=f"organization; repeatable [{DEFAULT_ORG_ID}]")
     add("--pipelines", type=_count, default=3, help="pipelines per organization [%(default)s]")
-    add("--start-seconds", type=_seconds, default=5.0, help="from start to RUNNING [%(default)s]")
+    add(
+        "--start-seconds",
+        type=_seconds_or_none,
+        default=5.0,
+        help="from start to RUNNING; none: until DELETE /_emulator/pipelines/ID/transition "
+        "[%(default)s]",
+    )
     add("--lock-seconds", type=_seconds, help="how long a start keeps others out [as long]")
     add("--state", type=Path, metavar="FILE", help="JSON file to go on from and to keep up to date")
     add("--access-key", default=DEFAULT_ACCESS_KEY, help="of the application [an invented one]")
@@ -95,6 +101,10 @@ def _seconds(text: str) -> float:
     if not 0 <= (seconds := float(text)) < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a time in seconds")
     return seconds
+
+
+def _seconds_or_none(text: str) -> float | None:
+    return None if text == "none" else _seconds(text)
 
 
 def _counted(number: int, noun: str) -> str:

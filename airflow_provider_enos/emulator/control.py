@@ -43,6 +43,7 @@ def control_app(enos: Emulator) -> Starlette:
         ("POST", "/pipelines", lambda **new: {"pipeline_id": enos.add_pipeline(**new)}),
         ("GET", "/pipelines/{pipeline_id}", lambda **one: enos.pipeline(**one).as_json()),
         ("PUT", "/pipelines/{pipeline_id}/status", enos.set_status),
+        ("DELETE", "/pipelines/{pipeline_id}/transition", enos.finish_transition),
         ("PUT", "/pipelines/{pipeline_id}/start_outcome", enos.set_start_outcome),
         ("PUT", "/pipelines/{pipeline_id}/lag", enos.set_lag),
         ("POST", "/organizations", enos.add_organization),

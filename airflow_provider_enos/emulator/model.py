@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,10 +42,16 @@ class Design:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A status change under way: ``to`` is reached at ``until`` (seconds since 1970)."""
+    """
+    A status change under way: ``to`` is reached at ``until`` (seconds since 1970).
+
+    :param until: None: when a test finishes it.
+    :param holds_lock: Whether it keeps other starts of the organization out.
+    """
 
     to: str
-    until: float
+    until: float | None
+    holds_lock: bool = False
 
 
 @dataclass(slots=True)
@@ -87,9 +93,20 @@ class Pipeline:
 
     def settle(self, now: float) -> None:
         """Finish the change under way if its time has come."""
-        if self.move is not None and now >= self.move.until:
-            move, self.move = self.move, None
-            self.show(move.to, move.until)
+        until = self.move.until if self.move is not None else None
+        if until is not None and now >= until:
+            self.finish(until)
+
+    def finish(self, when: float) -> None:
+        """
+        Finish the change under way, whatever the time.
+
+        :raises ValueError: there is none.
+        """
+        if self.move is None:
+            raise ValueError(f"pipeline {self.pipeline_id!r} is in no transition")
+        move, self.move = self.move, None
+        self.show(move.to, when)
 
     def measure(self, now: float, *, drains: bool) -> None:
         """Bring lag and offset to the present, from when it ran and they were last measured."""
@@ -157,6 +174,20 @@ class Organization:
     quota: Quota = field(default_factory=Quota)
     locked_until: float = 0.0
     pipelines: dict[str, Pipeline] = field(default_factory=dict)
+
+    def is_locked(self, now: float) -> bool:
+        """Whether a start is under way that keeps others out."""
+        return now < self.locked_until or any(
+            pipeline.move is not None and pipeline.move.holds_lock
+            for pipeline in self.pipelines.values()
+        )
+
+    def unlock(self, now: float) -> None:
+        """Let starts in again, whatever kept them out."""
+        self.locked_until = now
+        for pipeline in self.pipelines.values():
+            if pipeline.move is not None:
+                pipeline.move = replace(pipeline.move, holds_lock=False)
 
     def used(self, quota_name: str) -> float:
         """CU taken of one quota by the pipelines that run or are about to."""

@@ -62,13 +62,13 @@ class Done:
     """
     What a call that was not refused comes to.
 
-    :param ready_at: When to answer, in seconds since 1970; None: now.
+    :param blocks: Whether the answer waits until the pipeline's transition is over.
     """
 
     data: Any = ""
     msg: str = "OK"
     effective: bool = False
-    ready_at: float | None = None
+    blocks: bool = False
 
 
 class Operations:
@@ -133,8 +133,8 @@ class Operations:
         return Done(effective=True)
 
     def _start(self, call: Call) -> Done:
-        ready_at = self._service.start(call.org_id, call.pipeline_id, call.body)
-        return Done(effective=True, ready_at=ready_at if self._settings.blocking_start else None)
+        self._service.start(call.org_id, call.pipeline_id, call.body)
+        return Done(effective=True, blocks=self._settings.blocking_start)
 
     def _pause(self, call: Call) -> Done:
         self._service.pause(call.org_id, call.pipeline_id)

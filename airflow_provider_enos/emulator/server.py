@@ -45,7 +45,8 @@ class Emulator:
     :param org_id: The first organization.
     :param access_key: Of the application that may use all organizations.
     :param secret_key: Of the same.
-    :param start_seconds: From an accepted start until the pipeline runs.
+    :param start_seconds: From an accepted start until the pipeline runs; None: until
+        ``finish_transition``.
     :param lock_seconds: See :class:`~airflow_provider_enos.emulator.settings.Settings`.
     :param host: Address to listen on.
     :param port: 0: a free one.
@@ -64,7 +65,7 @@ class Emulator:
         org_id: str = DEFAULT_ORG_ID,
         access_key: str = DEFAULT_ACCESS_KEY,
         secret_key: str = DEFAULT_SECRET_KEY,
-        start_seconds: float = 0.0,
+        start_seconds: float | None = 0.0,
         lock_seconds: float | Callable[[], float] | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -88,6 +89,7 @@ class Emulator:
         self.pipeline = self._service.pipeline
         self.set_status = self._service.set_status
         self.wait_for_status = self._service.wait_for_status
+        self.finish_transition = self._service.finish_transition
         self.set_start_outcome = self._service.set_start_outcome
         self.set_lag = self._service.set_lag
         self._gate = Gate(self.settings, clock)

@@ -12,7 +12,8 @@ class Settings:
     """
     The emulator's switches; assign to them at any time. A wrong name or value is refused.
 
-    :param start_seconds: From an accepted start until the pipeline runs (or fails to).
+    :param start_seconds: From an accepted start until the pipeline runs (or fails to); None: until
+        :meth:`Emulator.finish_transition`. The same for stop and pause.
     :param stop_seconds: From an accepted stop until the pipeline is stopped.
     :param pause_seconds: From an accepted pause until the pipeline is paused.
     :param status_while_starting: Status shown meanwhile; None: the old one stays.
@@ -23,7 +24,7 @@ class Settings:
     :param lag_interval_seconds: Pause between two measurements of the lag; 0: each look measures.
     :param lag_drains: Whether running pipelines work their lag off, ``kafkaRate`` records a second.
     :param lock_seconds: How long an accepted start keeps other starts of the organization out
-        (61121): a number, a function called for each start, or None for ``start_seconds``.
+        (61121): a number, a function called for each start, or None: until the start is done.
     :param blocking_start: Whether a start is answered only once it is done.
     :param list_count: Whether ``count`` in List Pipelines is the total or that of the page.
     :param refusal_status: HTTP status of an answer whose code is not 0.
@@ -36,9 +37,9 @@ class Settings:
         code 1203 or with ``apim_status`` 4011.
     """
 
-    start_seconds: float = 0.0
-    stop_seconds: float = 0.0
-    pause_seconds: float = 0.0
+    start_seconds: float | None = 0.0
+    stop_seconds: float | None = 0.0
+    pause_seconds: float | None = 0.0
     status_while_starting: str | None = "STARTING"
     status_while_stopping: str | None = "STOPPING"
     status_while_pausing: str | None = "PAUSING"
@@ -86,16 +87,18 @@ class Settings:
         values = {name: getattr(self, name) for name in _FIELDS}
         return {name: "function" if callable(value) else value for name, value in values.items()}
 
-    def start_lock_seconds(self) -> float:
-        """How long the lock of the start that is just accepted is held."""
+    def fixed_lock_seconds(self) -> float:
+        """How long the start that is just accepted holds the lock, done or not."""
         if callable(self.lock_seconds):
             return self.lock_seconds()
-        return self.start_seconds if self.lock_seconds is None else self.lock_seconds
+        return self.lock_seconds or 0.0
 
 
 def _fits(name: str, value: object) -> bool:
     if name.endswith("_seconds"):
-        if name == "lock_seconds" and (value is None or callable(value)):
+        if value is None:
+            return name in _MAY_BE_NONE
+        if name == "lock_seconds" and callable(value):
             return True
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         return is_number and 0 <= value < float("inf")  # type: ignore[operator]
@@ -105,5 +108,6 @@ def _fits(name: str, value: object) -> bool:
     return value in choices and type(value) is type(choices[0])
 
 
+_MAY_BE_NONE = {"start_seconds", "stop_seconds", "pause_seconds", "lock_seconds"}
 _FIELDS = tuple(field.name for field in fields(Settings))
 _TYPES = get_type_hints(Settings)

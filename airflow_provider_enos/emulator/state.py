@@ -98,9 +98,9 @@ class StreamService(Store):
             self._move(pipeline, "release", now, seconds=0, meanwhile=None)
             pipeline.online = pipeline.design
 
-    def start(self, org_id: str, pipeline_id: str, body: object) -> float:
+    def start(self, org_id: str, pipeline_id: str, body: object) -> None:
         """
-        Accept a start and return the time at which it is done.
+        Accept a start.
 
         :raises Refused: and nothing has changed.
         """
@@ -109,19 +109,26 @@ class StreamService(Store):
             config = StartConfig.of_body(body)
             status_after("start", pipeline.status)
             organization = self._organizations[org_id]
-            if now < organization.locked_until:
+            for other in organization.pipelines.values():
+                other.settle(now)
+            if organization.is_locked(now):
                 raise Refused(61121)
-            self._check_quota(organization, config, now)
+            self._check_quota(organization, config)
             settings = self._settings
-            seconds = settings.start_seconds
-            self._move(pipeline, "start", now, seconds, settings.status_while_starting)
-            organization.locked_until = now + settings.start_lock_seconds()
+            self._move(
+                pipeline,
+                "start",
+                now,
+                settings.start_seconds,
+                settings.status_while_starting,
+                holds_lock=settings.lock_seconds is None,
+            )
+            organization.locked_until = now + settings.fixed_lock_seconds()
             pipeline.starts_accepted += 1
             pipeline.execution_mode, pipeline.kafka_rate = config.execution_mode, config.kafka_rate
             pipeline.resource_config = config.resource_config
             pipeline.server, pipeline.yarn = config.server, config.yarn
             pipeline.erased.clear()
-            return now + seconds
 
     def pause(self, org_id: str, pipeline_id: str) -> None:
         """
@@ -223,7 +230,14 @@ class StreamService(Store):
         return pipeline, stage_shape(stage)
 
     def _move(
-        self, pipeline: Pipeline, action: str, now: float, seconds: float, meanwhile: str | None
+        self,
+        pipeline: Pipeline,
+        action: str,
+        now: float,
+        seconds: float | None,
+        meanwhile: str | None,
+        *,
+        holds_lock: bool = False,
     ) -> None:
         to = status_after(action, pipeline.status)
         if pipeline.move is not None:
@@ -233,20 +247,18 @@ class StreamService(Store):
             to = pipeline.start_outcome
         elif action == "release" and pipeline.online and self._settings.release_keeps_status:
             to = pipeline.status
-        if seconds > 0 and meanwhile is not None:
+        if seconds != 0 and meanwhile is not None:
             pipeline.show(meanwhile, now)
-        pipeline.move = Move(to, now + seconds)
+        pipeline.move = Move(to, None if seconds is None else now + seconds, holds_lock)
         pipeline.settle(now)
 
-    def _check_quota(self, organization: Organization, config: StartConfig, now: float) -> None:
+    def _check_quota(self, organization: Organization, config: StartConfig) -> None:
         if config.execution_mode == 0:
             demand = {"standalone": config.server}
         else:
             demand = {"server": config.server, "yarn": config.yarn}
         if any(getattr(organization.quota, name) is None for name in demand):
             raise Refused(61128, mode=config.mode)
-        for pipeline in organization.pipelines.values():
-            pipeline.settle(now)
         for name, wanted in demand.items():
             if organization.used(name) + wanted > getattr(organization.quota, name):
                 raise Refused(61126)

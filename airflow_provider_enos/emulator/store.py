@@ -121,6 +121,16 @@ class Store:
             pipeline.move = None
             pipeline.show(status, now if at is None else at)
 
+    def finish_transition(self, pipeline_id: str) -> None:
+        """
+        End the pipeline's transition now, however long it was to last.
+
+        :raises KeyError: no such pipeline.
+        :raises ValueError: it is in no transition.
+        """
+        with self._changing() as now:
+            self._any(pipeline_id, now).finish(now)
+
     def wait_for_status(self, pipeline_id: str, status: str, *, timeout: float = 10.0) -> None:
         """
         Wait until List Pipelines would show this status.
@@ -136,7 +146,8 @@ class Store:
                 if left <= 0:
                     raise TimeoutError(f"{pipeline_id} is {pipeline.status}, not {status}")
                 # Nobody tells when a change under way comes to its end: look then.
-                due = pipeline.move.until - self._clock() if pipeline.move else left
+                move_until = pipeline.move.until if pipeline.move else None
+                due = left if move_until is None else move_until - self._clock()
                 self._changed.wait(max(min(due, left), 0.001))
 
     def set_start_outcome(self, pipeline_id: str, status: str) -> None:
@@ -184,7 +195,7 @@ class Store:
         :raises KeyError: no such organization.
         """
         with self._changing() as now:
-            self._organizations[org_id].locked_until = now
+            self._organizations[org_id].unlock(now)
 
     @contextmanager
     def _looking(self) -> Iterator[float]:

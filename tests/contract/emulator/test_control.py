@@ -55,6 +55,19 @@ def test_pipelines(enos, client):
     assert [status for _, status in row["history"]] == ["STOPPED", "PAUSED"]
 
 
+def test_transition_is_finished(enos, client):
+    pipeline_id = enos.pipeline_ids[0]
+    client.control("PATCH", "/settings", {"start_seconds": None})
+    client.start(pipeline_id)
+    assert enos.status_of(pipeline_id) == "STARTING"
+    path = f"/pipelines/{pipeline_id}/transition"
+
+    assert client.control("DELETE", path).status_code == 200
+
+    assert enos.status_of(pipeline_id) == "RUNNING"
+    assert client.control("DELETE", path).status_code == 400
+
+
 def test_organizations_quotas_and_lock(enos, client):
     client.control("POST", "/organizations", {"org_id": "o2", "pipelines": 2})
     [first, second] = [row["pipeline_id"] for row in enos_rows(client, "o2")]
@@ -170,7 +183,7 @@ def test_command_line_says_where_it_is_and_ends_cleanly(number):
 
 def test_command_line_goes_on_from_its_file_after_a_kill(tmp_path, enos, make_client):
     """The start under way and the lock are still there, and so are keys given as options."""
-    options = ["--state", tmp_path / "enos.json", "--start-seconds", 3600, "--pipelines", 2]
+    options = ["--state", tmp_path / "enos.json", "--start-seconds", "none", "--pipelines", 2]
     options += ["--access-key", "key", "--secret-key", "secret"]
     first, second = enos.pipeline_ids[:2]
     with command(*options) as (process, url, _):
@@ -191,6 +204,7 @@ def test_command_line_goes_on_from_its_file_after_a_kill(tmp_path, enos, make_cl
         (["--port", "70000"], "argument --port: 70000 is not between 0 and 65535"),
         (["--pipelines", "-1"], "argument --pipelines: -1 is negative"),
         (["--start-seconds", "inf"], "argument --start-seconds: inf is not a time in seconds"),
+        (["--start-seconds", "None"], "argument --start-seconds: invalid"),
         (["--lock-seconds", "x"], "argument --lock-seconds: invalid"),
         (["--org", ""], "has no id"),
         (["--state", "/dev/null/x"], "Not a directory"),

@@ -54,6 +54,75 @@ def test_start_takes_its_time(service, settings, clock):
     ]
 
 
+@pytest.mark.parametrize(
+    ("action", "meanwhile", "after"),
+    [
+        ("start", "STARTING", "RUNNING"),
+        ("stop", "STOPPING", "STOPPED"),
+        ("pause", "PAUSING", "PAUSED"),
+    ],
+)
+def test_transition_lasts_until_the_test_finishes_it(
+    service, settings, clock, action, meanwhile, after
+):
+    setattr(settings, f"{action}_seconds", None)
+    if action == "start":
+        service.start("o1", "a", STANDALONE)
+    else:
+        service.set_status("a", "RUNNING")
+        getattr(service, action)("o1", "a")
+    clock.now += 10**9
+    assert status(service, "a") == meanwhile
+
+    service.finish_transition("a")
+
+    assert service.pipeline("a").history[-1] == (clock.now, after)
+    with pytest.raises(ValueError, match="'a' is in no transition"):
+        service.finish_transition("a")
+
+
+def test_transition_of_a_given_time_may_be_finished_sooner(service, settings):
+    settings.start_seconds = 3600
+    service.set_start_outcome("a", "START_ERROR")
+    service.start("o1", "a", STANDALONE)
+
+    service.finish_transition("a")
+
+    assert status(service, "a") == "START_ERROR"
+
+
+def test_start_that_a_test_finishes_holds_the_lock_until_then(service, settings, clock):
+    settings.start_seconds = None
+    service.start("o1", "a", STANDALONE)
+    clock.now += 10**9
+    assert refusal_of(service.start, "o1", "b", STANDALONE) == 61121
+
+    service.finish_transition("a")
+
+    service.start("o1", "b", STANDALONE)
+
+
+def test_lock_of_a_start_that_a_test_finishes_may_have_a_time_of_its_own(service, settings, clock):
+    settings.start_seconds, settings.lock_seconds = None, 8
+    service.start("o1", "a", STANDALONE)
+    service.finish_transition("a")
+    assert refusal_of(service.start, "o1", "b", STANDALONE) == 61121
+
+    clock.now += 8
+
+    service.start("o1", "b", STANDALONE)
+
+
+def test_released_lock_lets_the_next_one_in_before_the_start_is_done(service, settings):
+    settings.start_seconds = None
+    service.start("o1", "a", STANDALONE)
+
+    service.release_start_lock("o1")
+
+    service.start("o1", "b", STANDALONE)
+    assert status(service, "a") == "STARTING"
+
+
 def test_start_of_no_time_runs_at_once(service):
     service.start("o1", "a", STANDALONE)
 
@@ -410,6 +479,22 @@ def test_another_service_goes_on_from_the_file(settings, clock, tmp_path):
     assert refusal_of(new.start, "o1", "b", STANDALONE) == 61126
 
 
+def test_another_service_still_holds_what_the_test_holds(settings, clock, tmp_path):
+    path = tmp_path / "enos.json"
+    settings.start_seconds = None
+    old = StreamService(settings, clock, path)
+    old.add_organization("o1")
+    for name in "ab":
+        old.add_pipeline("o1", name, "PUBLISHED", released=True, name=None)
+    old.start("o1", "a", STANDALONE)
+
+    new = StreamService(settings, clock, path)
+
+    assert refusal_of(new.start, "o1", "b", STANDALONE) == 61121
+    new.finish_transition("a")
+    assert status(new, "a") == "RUNNING"
+
+
 def test_refused_call_does_not_write_the_file(clock, tmp_path):
     path = tmp_path / "enos.json"
     service = StreamService(Settings(), clock, path)
@@ -427,7 +512,7 @@ def test_refused_call_does_not_write_the_file(clock, tmp_path):
     [
         ("start_seconds", -1),
         ("start_seconds", "5"),
-        ("start_seconds", None),
+        ("token_seconds", None),
         ("stop_seconds", True),
         ("lock_seconds", float("inf")),
         ("status_while_starting", ""),
