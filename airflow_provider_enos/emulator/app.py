@@ -21,6 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
+from airflow_provider_enos.emulator.actions import ActionList
 from airflow_provider_enos.emulator.answers import HangUp, Reply, answer
 from airflow_provider_enos.emulator.auth import (
     TOKEN_MESSAGES,
@@ -65,6 +66,7 @@ class EnOSApp:
         gate: Gate,
         faults: FaultList,
         log: RequestLog,
+        actions: ActionList,
         settings: Settings,
         clock: Callable[[], float],
         control: ASGIApp,
@@ -73,6 +75,7 @@ class EnOSApp:
         self._gate = gate
         self._faults = faults
         self._log = log
+        self._actions = actions
         self._settings = settings
         self._clock = clock
         self._operations = Operations(service, settings).by_name
@@ -148,6 +151,7 @@ class EnOSApp:
             effective=reply is not None and reply.effective,
             fault=type(fault).__name__ if fault is not None else None,
         )
+        self._actions.run_due(operation, pipeline_id)
         return response
 
     async def _carry_out(

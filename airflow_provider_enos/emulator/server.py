@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from starlette.types import Receive, Scope, Send
 
+from airflow_provider_enos.emulator.actions import ActionList
 from airflow_provider_enos.emulator.app import EnOSApp
 from airflow_provider_enos.emulator.auth import Application, Gate
 from airflow_provider_enos.emulator.control import control_app
@@ -34,12 +35,14 @@ class Emulator:
     """
     An EnOS on this machine.
 
-    As a context manager it serves from enter to exit. It may be stopped and started again: the
+    As a context manager it serves from enter to exit, and an action that was ordered with
+    ``after_request`` but never ran is an error then. It may be stopped and started again: the
     address stays, as do pipelines, tokens and the log, so that this is an outage. Every method may
     be called from any thread, and may be repeated.
 
     ``settings``, ``faults`` and ``requests`` are the switches, the trouble to come and the log. The
-    methods that ``__init__`` assigns are those of ``StreamService`` and ``RequestLog``.
+    methods that ``__init__`` assigns are those of ``StreamService``, ``RequestLog`` and
+    ``ActionList``.
 
     :param pipelines: Number of released user pipelines in the first organization.
     :param org_id: The first organization.
@@ -84,6 +87,8 @@ class Emulator:
         self.requests_for = self._log.find
         self.clear_requests = self._log.clear
         self.wait_for_request = self._log.wait
+        self._actions = ActionList()
+        self.after_request = self._actions.after_request
         self._service = StreamService(self.settings, clock, state_path)
         self.pipelines = self._service.pipelines
         self.pipeline = self._service.pipeline
@@ -103,6 +108,7 @@ class Emulator:
             gate=self._gate,
             faults=self.faults,
             log=self._log,
+            actions=self._actions,
             settings=self.settings,
             clock=clock,
             control=control_app(self),
@@ -145,8 +151,10 @@ class Emulator:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(self, *exc_info: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.stop()
+        if kind is None:
+            self.fail_if_actions_are_pending()
 
     async def _serve_one(self, scope: Scope, receive: Receive, send: Send) -> None:
         # A request that stop() cuts off is no error to log.
@@ -274,6 +282,22 @@ class Emulator:
     def requests(self) -> list[LoggedRequest]:
         """All requests, in the order of their answers."""
         return self._log.find()
+
+    # What was to happen after a request
+
+    @property
+    def pending_actions(self) -> list[str]:
+        """The actions of ``after_request`` that have not run yet, or have failed."""
+        return self._actions.pending
+
+    def fail_if_actions_are_pending(self) -> None:
+        """
+        Tell a test that what it ordered has not happened.
+
+        :raises AssertionError: an action of ``after_request`` has not run, or has failed.
+        """
+        if self.pending_actions:
+            raise AssertionError("; ".join(self.pending_actions))
 
 
 def _is_loopback(host: str) -> bool:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
+from airflow_provider_enos.emulator.faults import HttpError
 from airflow_provider_enos.emulator.server import Emulator
 
 STANDALONE = {"executionMode": 0, "kafkaRate": 1000, "resourceConfig": {"server": 1}}
@@ -392,6 +393,99 @@ def test_waiting_for_a_request(enos, client, pipeline_id):
 
     with pytest.raises(TimeoutError, match="no 'start' request number 2"):
         enos.wait_for_request("start", count=2, timeout=0)
+
+
+# Actions after a request
+
+
+def test_action_runs_after_the_request_and_before_its_answer(enos, client, pipeline_id):
+    logged = []
+
+    def stop():
+        logged.extend(enos.requests_for("list"))
+        enos.set_status(pipeline_id, "STOPPED")
+
+    enos.after_request("list", stop)
+
+    assert rows(client)[0]["status"] == "PUBLISHED"
+    assert enos.status_of(pipeline_id) == "STOPPED"
+    assert logged == enos.requests_for("list")
+
+
+def test_action_counts_requests_from_its_order_on(enos, client, pipeline_id):
+    client.get("/pipelines")
+    enos.after_request("list", lambda: enos.set_status(pipeline_id, "STOPPED"), count=2)
+
+    statuses = [rows(client)[0]["status"] for _ in range(3)]
+
+    assert statuses == ["PUBLISHED", "PUBLISHED", "STOPPED"]
+
+
+def test_action_counts_requests_of_its_pipeline_only(enos, client):
+    first, second, third = enos.pipeline_ids
+    enos.after_request("start", lambda: enos.set_status(third, "STOPPED"), pipeline_id=second)
+
+    client.start(first)
+    assert enos.status_of(third) == "PUBLISHED"
+    client.start(second)
+    assert enos.status_of(third) == "STOPPED"
+
+
+def test_action_may_order_the_next_one(enos, client, pipeline_id):
+    def then_stop():
+        enos.set_status(pipeline_id, "STARTING")
+        enos.after_request("list", lambda: enos.set_status(pipeline_id, "STOPPED"))
+
+    enos.after_request("list", then_stop)
+
+    statuses = [rows(client)[0]["status"] for _ in range(3)]
+
+    assert statuses == ["PUBLISHED", "STARTING", "STOPPED"]
+
+
+def test_action_runs_after_a_request_that_a_fault_meets(enos, client):
+    enos.faults.append(HttpError(500, on="list"))
+    enos.after_request("list", enos.faults.clear)
+
+    assert client.get("/pipelines").status_code == 500
+    assert enos.pending_actions == []
+
+
+def test_action_that_never_runs_fails_the_test():
+    enos = Emulator()
+    enos.after_request("start", print, count=2)
+
+    with pytest.raises(AssertionError, match="2 more 'start' requests were to come"), enos:
+        pass
+
+
+def test_action_that_never_runs_does_not_hide_why_the_test_failed():
+    enos = Emulator()
+    enos.after_request("start", print)
+
+    with pytest.raises(RuntimeError, match="of the test"), enos:
+        raise RuntimeError("of the test")
+
+
+def test_action_that_fails_fails_the_test_but_not_the_request(make_client):
+    enos = Emulator()
+    enos.after_request("list", lambda: enos.set_status("x", "RUNNING"))
+    statuses = []
+
+    def look_twice():
+        with enos:
+            client = make_client(enos)
+            statuses.extend(client.get("/pipelines").status_code for _ in range(2))
+
+    with pytest.raises(AssertionError, match="no pipeline 'x'"):
+        look_twice()
+    assert statuses == [200, 200]
+
+
+@pytest.mark.parametrize(("operation", "count"), [("strat", 1), ("start", 0)])
+def test_action_that_would_never_run_is_refused(enos, operation, count):
+    with pytest.raises(ValueError, match=r"no operation 'strat'|count is 0"):
+        enos.after_request(operation, print, count=count)
 
 
 # Server
