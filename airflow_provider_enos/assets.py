@@ -8,10 +8,11 @@ scheduled on it: ``schedule=[create_asset(...)]``.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
+from airflow_provider_enos.api.errors import InvalidSettingError
 from airflow_provider_enos.api.start_settings import parse_id
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 #: All events of our operators stand in its name; which assets they are of is known at run time.
 PIPELINES = AssetAlias("enos_pipelines", group="enos")
+
+#: Of what Airflow stores: ASCII characters.
+MAX_URI_LENGTH = 1500
 
 _HTTPS_PORT = ":443"
 
@@ -34,26 +38,46 @@ def create_asset(*, host: str, org_id: str, pipeline_id: str, **more: Any) -> As
     :param org_id: Organization ID.
     :param pipeline_id: Pipeline ID.
     :param more: What else an ``Asset`` takes, e.g. ``watchers``.
-    :raises InvalidSettingError: an ID is none.
+    :raises InvalidSettingError: there can be no such asset.
+    """
+    uri = pipeline_uri(host=host, org_id=org_id, pipeline_id=pipeline_id)
+    return Asset(name=uri, uri=uri, **more)
+
+
+def pipeline_uri(*, host: str, org_id: str, pipeline_id: str) -> str:
+    """
+    Return the URI of a pipeline's asset; see :func:`create_asset`.
+
+    :raises InvalidSettingError: there can be no such asset.
     """
     org_id, pipeline_id = parse_id(org_id, "org_id"), parse_id(pipeline_id, "pipeline_id")
-    uri = sanitize_uri(urlsplit(f"enos://{host}/{org_id}/{pipeline_id}")).geturl()
-    return Asset(name=uri, uri=uri, **more)
+    return sanitize_uri(urlsplit(f"enos://{host}/{quote(org_id)}/{quote(pipeline_id)}")).geturl()
 
 
 def sanitize_uri(uri: SplitResult) -> SplitResult:
     """
     Spell an asset's URI in one way; Airflow calls it for all that begin with ``enos:``.
 
-    :raises ValueError: it is not ``enos://gateway/organization/pipeline``.
+    The API server takes ASCII characters only, and would fail a task that is done because of
+    others: they are percent-encoded, the host as in DNS.
+
+    :raises InvalidSettingError: it is not ``enos://gateway/organization/pipeline``, or too long.
     """
-    ids = uri.path.split("/")[1:]
-    if not uri.netloc or len(ids) != 2 or uri.query:
+    try:
+        host = uri.netloc.lower().removesuffix(_HTTPS_PORT).encode("idna").decode()
+        ids = [unquote(one, errors="strict") for one in uri.path.split("/")[1:]]
+    except UnicodeError:
+        host, ids = "", []
+    if not host or len(ids) != 2 or uri.query:
         allowed = "enos://gateway/organization/pipeline"
-        raise ValueError(f"asset URI: got {uri.geturl()!r}, allowed is {allowed}")
+        raise InvalidSettingError.of("asset URI", uri.geturl(), allowed)
     for name, value in zip(("org_id", "pipeline_id"), ids, strict=True):
         parse_id(value, name)
-    return uri._replace(netloc=uri.netloc.lower().removesuffix(_HTTPS_PORT))
+    sanitized = uri._replace(netloc=host, path="".join(f"/{quote(one, safe='')}" for one in ids))
+    if len(sanitized.geturl()) > MAX_URI_LENGTH:
+        allowed = f"one of at most {MAX_URI_LENGTH} characters, those that are not ASCII encoded"
+        raise InvalidSettingError.of("asset URI", uri.geturl(), allowed)
+    return sanitized
 
 
 def convert_asset_to_openlineage(asset: Asset, lineage_context: object) -> Dataset:
@@ -62,5 +86,11 @@ def convert_asset_to_openlineage(asset: Asset, lineage_context: object) -> Datas
         Dataset,
     )
 
-    uri = urlsplit(asset.uri)
-    return Dataset(namespace=f"enos://{uri.netloc}", name=uri.path.removeprefix("/"))
+    namespace, name = openlineage_names(asset.uri)
+    return Dataset(namespace=namespace, name=name)
+
+
+def openlineage_names(uri: str) -> tuple[str, str]:
+    """Return namespace and name of the dataset that stands for a pipeline."""
+    parts = urlsplit(uri)
+    return f"enos://{parts.netloc}", parts.path.removeprefix("/")

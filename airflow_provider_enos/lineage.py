@@ -14,6 +14,7 @@ from openlineage.client.facet_v2 import RunFacet
 from airflow_provider_enos.api import calls, flows
 from airflow_provider_enos.api.errors import EnOSError
 from airflow_provider_enos.api.start_settings import parse_id
+from airflow_provider_enos.assets import openlineage_names, pipeline_uri
 from airflow_provider_enos.hooks.streaming import EnOSStreamingHook
 
 #: The whole event is lost when it takes OpenLineage's provider longer than ten seconds to make it.
@@ -52,12 +53,14 @@ def lineage_of(
     """
     gateway, result = urlsplit(hook.settings.gateway_url).netloc, result or {}
     org_id, pipeline_id = hook.org_id, parse_id(pipeline_id, "pipeline_id")
+    uri = pipeline_uri(host=gateway, org_id=org_id, pipeline_id=pipeline_id)
+    namespace, name = openlineage_names(uri)
     topic = result.get("topic_name")
     if topic is None and result.get("status") == "RUNNING":
         topic = _topic(hook, pipeline_id)
     return OperatorLineage(
         inputs=[Dataset(namespace=f"kafka://{gateway}", name=topic)] if topic else [],
-        outputs=[Dataset(namespace=f"enos://{gateway}", name=f"{org_id}/{pipeline_id}")],
+        outputs=[Dataset(namespace=namespace, name=name)],
         run_facets={
             "enos_pipeline": EnOSPipelineRunFacet(
                 gateway=gateway,

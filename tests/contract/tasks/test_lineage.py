@@ -1,5 +1,6 @@
 """What tasks tell OpenLineage's provider, as its listener asks them."""
 
+from airflow_provider_enos.assets import convert_asset_to_openlineage, create_asset
 from airflow_provider_enos.emulator.faults import Code
 from airflow_provider_enos.operators.streaming import StartPipelineOperator, StopPipelineOperator
 from airflow_provider_enos.sensors.streaming import PipelineLagSensor
@@ -67,6 +68,20 @@ def test_sensor_tells_the_topic_that_it_has_seen(stage):
 
     assert topic.name == f"MEASURE_POINT_INTERNAL_{stage.org_id}"
     assert len(stage.enos.requests_for("offset_lag")) == asked
+
+
+def test_dataset_is_that_of_the_pipelines_asset(stage):
+    """Whatever the pipeline's ID is made of."""
+    pipeline_id = stage.enos.add_pipeline(pipeline_id="管道-1", status="RUNNING")
+    task = StopPipelineOperator(task_id="stop", pipeline_id=pipeline_id, enos_conn_id=stage.conn_id)
+
+    lineage = task.get_openlineage_facets_on_start()
+
+    host = stage.enos.url.removeprefix("http://")
+    asset = create_asset(host=host, org_id=stage.org_id, pipeline_id=pipeline_id)
+    dataset = convert_asset_to_openlineage(asset, None)
+    assert names(lineage.outputs) == [(dataset.namespace, dataset.name)]
+    assert facet_of(lineage)[2] == "管道-1"
 
 
 def test_trouble_is_logged_and_ends_nothing(stage, log_lines):
