@@ -1,8 +1,8 @@
 """
-The asset of a pipeline: ``enos://gateway/organization/pipeline``.
+Assets: ``enos_pipelines`` for all pipelines, and ``enos://gateway/organization/pipeline`` for one.
 
-The operators emit an event of it when they have changed the pipeline, so that other DAGs can be
-scheduled on it: ``schedule=[create_asset(...)]``.
+The operators emit events of them when they have changed a pipeline, so that other DAGs can be
+scheduled on them: ``schedule=[PIPELINES]`` or ``schedule=[create_asset(...)]``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from airflow.providers.common.compat.sdk import Asset, AssetAlias
+from airflow.providers.common.compat.sdk import Asset
 
 from airflow_provider_enos.api.errors import InvalidSettingError
 from airflow_provider_enos.api.start_settings import parse_id
@@ -18,8 +18,8 @@ from airflow_provider_enos.api.start_settings import parse_id
 if TYPE_CHECKING:
     from airflow.providers.common.compat.openlineage.facet import Dataset
 
-#: All events of our operators stand in its name; which assets they are of is known at run time.
-PIPELINES = AssetAlias("enos_pipelines", group="enos")
+#: An outlet of every operator: it has an event of each change of a pipeline, whichever it is.
+PIPELINES = Asset("enos_pipelines", group="enos")
 
 #: Of what Airflow stores: ASCII characters.
 MAX_URI_LENGTH = 1500
@@ -31,8 +31,9 @@ def create_asset(*, host: str, org_id: str, pipeline_id: str, **more: Any) -> As
     """
     Return the asset of a pipeline.
 
-    Its name is its URI: Airflow has one name for each URI, whoever comes first, and an asset of
-    another name stays inactive then.
+    Its events are those of the tasks that have it among their ``outlets`` and have changed the
+    pipeline. Its name is its URI: Airflow has one name for each URI, whoever comes first, and an
+    asset of another name stays inactive then.
 
     :param host: Of the API gateway, with the port if it is not that of the scheme.
     :param org_id: Organization ID.

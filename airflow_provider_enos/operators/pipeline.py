@@ -9,17 +9,12 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import AirflowFailException, Asset, BaseOperator
-from airflow.sdk.definitions.asset import AssetRef
-from airflow.sdk.exceptions import (
-    AirflowRuntimeError,
-    ErrorType,
-    TaskDeferralError,
-    TaskDeferralTimeout,
-)
+from airflow.sdk.definitions.asset import AssetNameRef, AssetUriRef
+from airflow.sdk.exceptions import TaskDeferralError, TaskDeferralTimeout
 
 from airflow_provider_enos.api.errors import EnOSError, InvalidSettingError
 from airflow_provider_enos.api.start_settings import parse_id
-from airflow_provider_enos.assets import PIPELINES, create_asset
+from airflow_provider_enos.assets import PIPELINES, pipeline_uri
 from airflow_provider_enos.links import PipelineConsoleLink
 from airflow_provider_enos.memory import TryMemory, key_of, note_of_try
 from airflow_provider_enos.pipeline_task import PipelineTask
@@ -147,7 +142,7 @@ class PipelineOperator(PipelineTask, BaseOperator):
 
     def _tell(self, context: Context, result: dict[str, Any], *, is_news: bool) -> None:
         """
-        Tell Airflow's metrics and lineage what has come of it, and those who wait for its asset.
+        Tell Airflow's metrics and lineage what has come of it, and those who wait for its assets.
 
         :param is_news: The pipeline was changed.
         """
@@ -160,32 +155,43 @@ class PipelineOperator(PipelineTask, BaseOperator):
             waited_seconds=result["waited_seconds"],
             conflicts=result.get("conflicts", 0),
         )
-        if is_news:
-            self._emit(context, result)
+        self._emit(context, result, is_news=is_news)
 
-    def _emit(self, context: Context, result: Mapping[str, Any]) -> None:
-        """Tell by an event of the pipeline's asset what was done; trouble with it fails no task."""
+    def _emit(self, context: Context, result: Mapping[str, Any], *, is_news: bool) -> None:
+        """
+        Tell by the events of assets what was done; trouble with them fails no task.
+
+        Airflow emits an event of each outlet of a green task. Those that stand for pipelines which
+        this task has not changed are left out.
+        """
         events: Any = context.get("outlet_events")
         if events is None:
             return
-        try:
-            asset = create_asset(
-                host=urlsplit(self.hook.settings.gateway_url).netloc,
-                org_id=result["org_id"],
-                pipeline_id=result["pipeline_id"],
-            )
-            for outlet in self.outlets:
-                if isinstance(outlet, Asset | AssetRef) and events[outlet].key.uri == asset.uri:
-                    events[outlet].extra.update(result)  # the user's own
-                    return
+        changed = {PIPELINES.uri, self._asset_uri} if is_news else set()
+        outlets = []
+        for outlet in self.outlets:
             try:
-                events[PIPELINES].add(Asset.ref(uri=asset.uri), dict(result))  # whatever its name
-            except AirflowRuntimeError as error:
-                if error.error.error is not ErrorType.ASSET_NOT_FOUND:
-                    raise
-                events[PIPELINES].add(asset, dict(result))
-        except Exception as error:
-            self.log.warning("No asset event tells of pipeline %s: %s", self.pipeline_id, error)
+                uri = _uri_of(outlet, events)
+                if uri in changed:
+                    events[outlet].extra.update(result)
+                elif uri == PIPELINES.uri or urlsplit(uri).scheme == "enos":
+                    continue
+            except Exception as error:  # Airflow cannot tell which asset it is
+                self.log.warning("No event of %r tells of %s: %s", outlet, self.pipeline_id, error)
+            outlets.append(outlet)
+        self.outlets = outlets
+
+    @property
+    def _asset_uri(self) -> str | None:
+        """The URI of the pipeline's own asset, ``None`` if there can be no such asset."""
+        try:
+            return pipeline_uri(
+                host=urlsplit(self.hook.settings.gateway_url).netloc,
+                org_id=self.hook.org_id,
+                pipeline_id=self.pipeline_id,
+            )
+        except EnOSError:
+            return None
 
     def _deadline(self, context: Context) -> float | None:
         """When ``execution_timeout`` ends; Airflow does not enforce it on a deferred task."""
@@ -194,3 +200,11 @@ class PipelineOperator(PipelineTask, BaseOperator):
         start_date = getattr(context["ti"], "start_date", None)
         begun_at = start_date.timestamp() if start_date else time.time()
         return begun_at + self.execution_timeout.total_seconds()
+
+
+def _uri_of(outlet: Any, events: Any) -> str:
+    """Return the URI of an outlet that is an asset, ``""`` of any other."""
+    if isinstance(outlet, AssetNameRef):
+        uri: str = events[outlet].key.uri
+        return uri
+    return outlet.uri if isinstance(outlet, Asset | AssetUriRef) else ""

@@ -4,6 +4,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from airflow_provider_enos.assets import PIPELINES, create_asset
 from tests.e2e.conftest import WATCHED_ORG, WATCHED_PIPELINES
 
 POLL_INTERVAL_SECONDS = 2
@@ -38,17 +39,13 @@ def watched(stack):
     return {dag_id: len(stack.runs_of(dag_id)) for dag_id in DAGS}
 
 
-def events_of(stack, pipeline_id, org_id):
-    """The events of a pipeline's asset, oldest first; it must be the only one of the pipeline."""
-    found = stack.airflow.api("GET", f"/assets?uri_pattern={pipeline_id}&only_active=false")[
-        "assets"
-    ]
-    if not found:
-        return []
-    (asset,) = found
-    assert asset["uri"] == f"enos://{urlsplit(stack.enos.url).netloc}/{org_id}/{pipeline_id}"
-    path = f"/assets/events?asset_id={asset['id']}&order_by=timestamp"
-    return stack.airflow.api("GET", path)["asset_events"]
+def events_of(stack, name, run=None):
+    """The events of an asset, oldest first; all, or those of one run's tasks."""
+    (asset,) = stack.airflow.api("GET", "/assets", params={"name_pattern": name})["assets"]
+    which = {"asset_id": asset["id"], "order_by": "timestamp"}
+    if run is not None:
+        which |= {"source_dag_id": run.dag_id, "source_run_id": run.run_id}
+    return stack.airflow.api("GET", "/assets/events", params=which)["asset_events"]
 
 
 def change(before, after):
@@ -109,21 +106,37 @@ def test_what_tasks_have_changed_is_told(stack):
         return runs
 
     assert [stack.state(run) for run in starts.values()] == ["success"] * len(ways)
-    run_again(lambda way: f"e2e_start_{way}")
+    repeated = run_again(lambda way: f"e2e_start_{way}")
     stops = run_again(lambda way: f"e2e_stop_{ways[way]}")
 
     for way, run in starts.items():
-        started, stopped = events_of(stack, run.pipeline_id, run.org_id)
-        assert (started["source_run_id"], started["source_task_id"]) == (run.run_id, "start")
+        (started,) = events_of(stack, PIPELINES.name, run)
+        (stopped,) = events_of(stack, PIPELINES.name, stops[way])
+        assert started["source_task_id"] == "start"
         assert started["extra"] == stack.result(run)
         assert stopped["extra"] == stack.result(stops[way])
         assert [one["extra"]["outcome"] for one in (started, stopped)] == ["started", "stopped"]
+        assert events_of(stack, PIPELINES.name, repeated[way]) == []
 
 
 def test_dag_that_waits_for_a_pipelines_asset_runs_when_a_task_has_changed_it(stack):
-    """Whatever name the DAG has given to the asset."""
-    run = stack.run("e2e_start_sync", org_id=WATCHED_ORG, pipeline_id=CHANGED)
+    """Whatever name the DAG has given to the asset, and whatever the pipeline's ID is made of."""
+    stack.enos.add_pipeline(WATCHED_ORG, "管道-1")
+    own = [
+        create_asset(
+            host=urlsplit(stack.enos.url).netloc, org_id=WATCHED_ORG, pipeline_id=pipeline_id
+        )
+        for pipeline_id in (CHANGED, "管道-1")
+    ]
 
-    assert wait_for_runs(stack, "e2e_after_change", 1) == ["started"]
-    (event,) = events_of(stack, CHANGED, WATCHED_ORG)
-    assert event["source_run_id"] == run.run_id
+    for number, (pipeline_id, name) in enumerate(
+        [(CHANGED, "e2e_changed"), ("管道-1", own[1].name)], start=1
+    ):
+        run = stack.run("e2e_change", org_id=WATCHED_ORG, pipeline_id=pipeline_id)
+
+        assert stack.state(run) == "success", stack.log(run)
+        told = wait_for_runs(stack, "e2e_after_change", number)
+        assert told == [[pipeline_id, "started"]]
+        (event,) = events_of(stack, name)
+        assert event["uri"] == own[number - 1].uri
+        assert event["source_run_id"] == run.run_id

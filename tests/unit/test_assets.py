@@ -7,6 +7,7 @@ from airflow.sdk import Asset
 from airflow_provider_enos.api.errors import InvalidSettingError
 from airflow_provider_enos.assets import (
     MAX_URI_LENGTH,
+    PIPELINES,
     convert_asset_to_openlineage,
     create_asset,
 )
@@ -77,6 +78,10 @@ def test_asset_whose_uri_airflow_cannot_store_is_refused():
     with pytest.raises(InvalidSettingError, match=r"asset URI: got .* at most 1500 characters"):
         create_asset(host="h", org_id="o1", pipeline_id=longest + "管")
     assert AssetModel.__table__.c.uri.type.length == MAX_URI_LENGTH
+
+
+def test_asset_of_all_pipelines_can_be_stored():
+    assert AssetModel(name=PIPELINES.name, uri=PIPELINES.uri).uri == "enos_pipelines"
 
 
 @pytest.mark.parametrize(

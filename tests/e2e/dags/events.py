@@ -4,9 +4,10 @@ import json
 import os
 from urllib.parse import urlsplit
 
-from airflow.sdk import DAG, Asset, AssetWatcher, task
+from airflow.sdk import DAG, Asset, AssetAny, AssetWatcher, Param, task
 
 from airflow_provider_enos.assets import create_asset
+from airflow_provider_enos.operators.streaming import StartPipelineOperator
 from airflow_provider_enos.triggers.events import PipelineStatusChangeTrigger
 
 ORG_ID = "o-watched"
@@ -34,19 +35,30 @@ for number, pipeline_id in enumerate(PIPELINES):
     globals()[dag.dag_id] = dag
 
 connection = json.loads(os.environ["AIRFLOW_CONN_ENOS_DEFAULT"])
-changed = Asset(
-    name="e2e_changed",
-    uri=create_asset(
-        host=urlsplit(connection["host"]).netloc,
-        org_id=ORG_ID,
-        pipeline_id="02e5a48f-dd61-553d-8dc3-76d4b96e86c2",
-    ).uri,
-)
+host = urlsplit(connection["host"]).netloc
+own = [
+    create_asset(host=host, org_id=ORG_ID, pipeline_id=pipeline_id)
+    for pipeline_id in ("02e5a48f-dd61-553d-8dc3-76d4b96e86c2", "管道-1")
+]
+changed = [Asset("e2e_changed", uri=own[0].uri), own[1]]
 
-with DAG("e2e_after_change", schedule=[changed]):
+with DAG("e2e_change", schedule=None, params={"pipeline_id": Param("set by the run")}):
+    StartPipelineOperator(
+        task_id="start",
+        pipeline_id="{{ params.pipeline_id }}",
+        org_id=ORG_ID,
+        execution_mode="standalone",
+        outlets=changed,
+    )
+
+with DAG("e2e_after_change", schedule=AssetAny(*changed)):
 
     @task
-    def tell_outcome(triggering_asset_events):
-        return [event.extra["outcome"] for event in triggering_asset_events[changed]]
+    def tell_outcomes(triggering_asset_events):
+        return [
+            [event.extra["pipeline_id"], event.extra["outcome"]]
+            for events in triggering_asset_events.values()
+            for event in events
+        ]
 
-    tell_outcome()
+    tell_outcomes()
