@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "telemetry": {"api"},
     "hooks": {"api", "hooks", "telemetry"},
     "triggers": {"api", "arguments", "hooks", "links", "memory", "telemetry", "triggers"},
-    "lineage": {"api", "hooks"},
+    "lineage": {"api", "assets", "hooks"},
     "pipeline_task": {"api", "arguments", "hooks", "lineage", "links"},
     "operators": {"api", "hooks", *EDGE, "assets", "operators", "triggers"},
     "sensors": {"api", "hooks", *EDGE, "sensors", "triggers"},
