@@ -47,8 +47,9 @@ def add_connection(page, conn_id, enos, org_id):
 
 
 def press_test(page, conn_id):
-    """Press the Test button and return what pops up."""
-    page.get_by_role("row").filter(has_text=conn_id).get_by_label("Test Connection").click()
+    """Press the Test button, by key as a message may cover it, and return what pops up."""
+    row = page.get_by_role("row").filter(has_text=conn_id)
+    row.get_by_label("Test Connection").press("Enter")
     return page.get_by_role("status").filter(has_text="Test Connection")
 
 
