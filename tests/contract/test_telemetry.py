@@ -93,7 +93,7 @@ def test_each_wait_and_each_request_is_a_span(emulator, pipeline_id, run, spans)
     queue = EnOSStreamingHook().start_queue
     progress = StartProgress()
     result = run(until_accepted(emulator.org_id, settings, terms, progress, queue))
-    run(until_running(result, terms, progress.accepted_at))
+    run(until_running(result, terms, progress))
     plan = PollPlan(deadline=float("inf"), poll_interval_seconds=1)
     run(watch_status(emulator.org_id, pipeline_id, StatusRule.parse("RUNNING"), plan))
 
