@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
@@ -15,6 +17,26 @@ DEFAULT_REQUEST_TIMEOUT_SECONDS = 30.0
 MAX_REQUEST_TIMEOUT_SECONDS = 600.0
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+
+#: Fields in the connection's extra.
+EXTRA_FIELDS = ("org_id", "console_url", "verify", "proxy", "request_timeout_seconds")
+
+#: What other clients and earlier forms of Airflow call these fields, without case and separators.
+_OTHER_NAMES = {
+    "org": "org_id",
+    "organization": "org_id",
+    "organizationid": "org_id",
+    "proxies": "proxy",
+    "httpproxy": "proxy",
+    "httpsproxy": "proxy",
+    "verifyssl": "verify",
+    "sslverify": "verify",
+    "cabundle": "verify",
+    "timeout": "request_timeout_seconds",
+    "timeoutseconds": "request_timeout_seconds",
+    "requesttimeout": "request_timeout_seconds",
+}
+_NAMES = {name.replace("_", ""): name for name in EXTRA_FIELDS} | _OTHER_NAMES
 
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
@@ -93,6 +115,45 @@ class EnOSSettings:
         if not self.console_url:
             return ""
         return _fill(self.console_url, pipeline_id=pipeline_id, org_id=org_id)
+
+
+def field_of(conn_id: str, name: str) -> str:
+    """Name a field of a connection, for errors."""
+    return f"Airflow connection {conn_id!r}, {name}"
+
+
+def require_json_object(conn_id: str, extra: object) -> None:
+    """
+    Check the text of the connection's extra, as Airflow reads one that is no JSON as ``{}``.
+
+    :raises InvalidSettingError: it is no JSON object; it may hold a password and is not repeated.
+    """
+    if _is_blank(extra):
+        return
+    try:
+        value = json.loads(extra) if isinstance(extra, str) else None
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise InvalidSettingError(
+            f"{field_of(conn_id, 'extra')}: allowed is a JSON object, with names and texts in "
+            'double quotes, e.g. {"org_id": "o1"}'
+        )
+
+
+def misspelt_fields(extra: Mapping[str, Any]) -> dict[str, str]:
+    """Return the names in extra that mean a field of ours but have no effect, with its name."""
+    found = {}
+    for name in extra:
+        plain = re.sub(r"[^a-z]", "", name.lower()).removeprefix("extraenos")
+        meant = get_close_matches(plain, _NAMES, n=1, cutoff=0.85)
+        if meant and name not in EXTRA_FIELDS:
+            found[name] = _NAMES[meant[0]]
+    return found
+
+
+def _is_blank(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _text(value: object) -> str | None:

@@ -17,10 +17,14 @@ from airflow.providers.common.compat.connection import (
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
 from airflow_provider_enos.api import calls, flows, looks, transport
-from airflow_provider_enos.api.errors import EnOSError, InvalidSettingError
+from airflow_provider_enos.api.errors import EnOSError, InvalidSettingError, excerpt
 from airflow_provider_enos.api.messages import Call
 from airflow_provider_enos.api.queue import StartQueue
-from airflow_provider_enos.api.settings import EnOSSettings
+from airflow_provider_enos.api.settings import (
+    EnOSSettings,
+    misspelt_fields,
+    require_json_object,
+)
 from airflow_provider_enos.api.sharing import SharedResults, results_for, shared
 from airflow_provider_enos.api.start_settings import DEFAULT_KAFKA_RATE, StartSettings, parse_id
 from airflow_provider_enos.api.tokens import TokenCache, cache_for, signed
@@ -92,7 +96,8 @@ class EnOSStreamingHook(BaseHook):
         try:
             connection = self.get_connection(self.enos_conn_id)
         except AirflowNotFoundException as error:
-            raise InvalidSettingError(str(error)) from error
+            raise self._not_found(error) from error
+        require_json_object(self.enos_conn_id, connection.extra)
         return self._settings_of(connection, connection.extra_dejson)
 
     async def load(self) -> None:
@@ -104,7 +109,8 @@ class EnOSStreamingHook(BaseHook):
         try:
             connection = await get_async_connection(self.enos_conn_id)
         except AirflowNotFoundException as error:
-            raise InvalidSettingError(str(error)) from error
+            raise self._not_found(error) from error
+        require_json_object(self.enos_conn_id, connection.extra)
         extra = await get_async_extra_dejson(connection)
         self.__dict__["settings"] = self._settings_of(connection, extra)
 
@@ -397,7 +403,21 @@ class EnOSStreamingHook(BaseHook):
             self.settings, self.log.info, self._kill_switch, is_observed=not self._is_apart
         )
 
+    def _not_found(self, error: AirflowNotFoundException) -> InvalidSettingError:
+        # Airflow says the same of a connection that it cannot read.
+        return InvalidSettingError(
+            f"{error}, or Airflow cannot read it: is its port a number, its extra a JSON object?"
+        )
+
     def _settings_of(self, connection: Any, extra: Mapping[str, Any]) -> EnOSSettings:
+        if misspelt := misspelt_fields(extra):
+            self.log.warning(
+                "Airflow connection %r, extra: %s.",
+                self.enos_conn_id,
+                ", ".join(
+                    f"{excerpt(k, 50)!r} has no effect, use {v!r}" for k, v in misspelt.items()
+                ),
+            )
         return EnOSSettings.from_connection(
             self.enos_conn_id,
             host=connection.host,

@@ -234,6 +234,7 @@ def stack(tmp_path_factory):
         connections = {
             "enos_default": connection,
             "enos_wrong_key": connection | {"password": "wrong"},
+            "enos_broken_extra": connection | {"extra": '"org_id"'},
         }
         with LocalAirflow(
             home,

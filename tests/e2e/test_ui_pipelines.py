@@ -156,6 +156,7 @@ def test_accessible_in_light_and_dark(stack, page, plant, screenshot, scheme):
     ("connection", "said"),
     [
         ("enos_wrong_key", "secret key"),
+        ("enos_broken_extra", "extra: allowed is a JSON object"),
         ("no_such_connection", "an Airflow connection of type enos"),
         ("ui_other_type", "an Airflow connection of type enos"),
     ],

@@ -3,7 +3,12 @@
 import pytest
 
 from airflow_provider_enos.api.errors import InvalidSettingError
-from airflow_provider_enos.api.settings import EnOSSettings
+from airflow_provider_enos.api.settings import (
+    EXTRA_FIELDS,
+    EnOSSettings,
+    misspelt_fields,
+    require_json_object,
+)
 
 
 def read(*, extra=None, **fields):
@@ -257,3 +262,66 @@ def test_secrets_are_not_shown(show):
     assert "AK" in shown
     assert "s3cret-key" not in shown
     assert "hunter2" not in shown
+
+
+@pytest.mark.parametrize("extra", [None, "", "  ", "{}", '{"org_id": "o1"}'])
+def test_extra_that_is_empty_or_a_json_object(extra):
+    require_json_object("enos_default", extra)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        "{'proxy': 'http://me:hunter2@proxy'}",
+        '{"proxy": "http://me:hunter2@proxy"',
+        '"{\\"proxy\\": \\"hunter2\\"}"',
+        '["hunter2"]',
+        '[["proxy", "hunter2"]]',
+        "hunter2",
+        "5",
+        "true",
+        "null",
+        "[" * 100_000,
+        {"proxy": "hunter2"},
+    ],
+)
+def test_extra_that_is_no_json_object_is_named_but_not_repeated(extra):
+    with pytest.raises(InvalidSettingError) as caught:
+        require_json_object("enos_default", extra)
+
+    assert str(caught.value) == (
+        "Airflow connection 'enos_default', extra: allowed is a JSON object, with names and texts "
+        'in double quotes, e.g. {"org_id": "o1"}.'
+    )
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("orgId", "org_id"),
+        ("ORG_ID", "org_id"),
+        ("org-id", "org_id"),
+        ("extra__enos__org_id", "org_id"),
+        ("organization_id", "org_id"),
+        ("consoleUrl", "console_url"),
+        ("verfy", "verify"),
+        ("verify_ssl", "verify"),
+        ("proxies", "proxy"),
+        ("https_proxy", "proxy"),
+        (" proxy", "proxy"),
+        ("timeout", "request_timeout_seconds"),
+        ("request-timeout", "request_timeout_seconds"),
+        ("extra__enos__request_timeout_seconds", "request_timeout_seconds"),
+    ],
+)
+def test_name_that_looks_like_ours(name, meant):
+    assert misspelt_fields({name: "x", "org_id": "o1"}) == {name: meant}
+
+
+@pytest.mark.parametrize(
+    "name", [*EXTRA_FIELDS, "", "密", "team", "no_proxy", "region", "port", "x" * 9999]
+)
+def test_name_that_does_not_look_like_ours(name):
+    assert misspelt_fields({name: "x"}) == {}
