@@ -7,16 +7,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from ipaddress import IPv6Address
 from typing import Any, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from airflow_provider_enos.api.errors import InvalidSettingError
+from airflow_provider_enos.api.start_settings import parse_id
 
 #: Longest wait for one answer. Ours: EnOS documents none; its own Go client uses 30 s.
 DEFAULT_REQUEST_TIMEOUT_SECONDS = 30.0
 MAX_REQUEST_TIMEOUT_SECONDS = 600.0
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+MAX_PORT = 65535
 
 #: Fields in the connection's extra.
 EXTRA_FIELDS = ("org_id", "console_url", "verify", "proxy", "request_timeout_seconds")
@@ -40,6 +43,13 @@ _NAMES = {name.replace("_", ""): name for name in EXTRA_FIELDS} | _OTHER_NAMES
 
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
+#: What DNS can resolve; an international name only in its ASCII form.
+_HOST = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?")
+_MAX_HOST_LENGTH = 253
+
+#: What both HTTP clients send as it is.
+_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~!$&'()*+,;=:-]+)*")
+
 
 @dataclass(frozen=True, slots=True)
 class EnOSSettings:
@@ -55,6 +65,7 @@ class EnOSSettings:
     :param verify: Whether to verify TLS certificates, or the path of a CA bundle.
     :param proxy: URL of an HTTP proxy.
     :param request_timeout_seconds: Longest wait for one answer, in seconds.
+    :param conn_id: The Airflow connection that all of this is from.
     """
 
     gateway_url: str
@@ -65,6 +76,7 @@ class EnOSSettings:
     verify: bool | str = True
     proxy: str | None = field(default=None, repr=False)
     request_timeout_seconds: float = DEFAULT_REQUEST_TIMEOUT_SECONDS
+    conn_id: str = ""
 
     @property
     def application(self) -> tuple[str, str, str]:
@@ -81,33 +93,31 @@ class EnOSSettings:
         conn_id: str,
         *,
         host: str | None,
-        port: int | None,
+        port: int | str | None,
         login: str | None,
         password: str | None,
+        schema: str | None = None,
         extra: Mapping[str, Any],
     ) -> Self:
         """
         Read the fields of an Airflow connection of type ``enos``.
 
+        :param schema: ``http`` or ``https``, for a host without a scheme; by default ``https``.
         :raises InvalidSettingError: names the connection and the field.
         """
-        where = f"Airflow connection {conn_id!r}, "
-        if not (login or "").strip():
-            raise InvalidSettingError.of(where + "login", login, "the access key")
-        if not (password or "").strip():
-            # The value is never repeated, not even a blank one.
-            raise InvalidSettingError(where + "password: it is empty, allowed is the secret key")
+        gateway_url = _gateway_url(conn_id, host, port, schema)
         return cls(
-            gateway_url=_gateway_url(where + "host", host, port),
-            access_key=str(login).strip(),
-            secret_key=str(password).strip(),
-            org_id=_text(extra.get("org_id")),
-            console_url=_console_url(where + "console_url", _text(extra.get("console_url"))),
-            verify=_verify(where + "verify", extra.get("verify")),
-            proxy=parse_proxy(where + "proxy", _text(extra.get("proxy"))),
+            gateway_url=gateway_url,
+            access_key=_access_key(field_of(conn_id, "login"), login),
+            secret_key=_secret_key(field_of(conn_id, "password"), password),
+            org_id=_org_id(field_of(conn_id, "org_id"), extra.get("org_id")),
+            console_url=_console_url(field_of(conn_id, "console_url"), extra.get("console_url")),
+            verify=_verify(field_of(conn_id, "verify"), extra.get("verify")),
+            proxy=parse_proxy(field_of(conn_id, "proxy"), extra.get("proxy")),
             request_timeout_seconds=_timeout(
-                where + "request_timeout_seconds", extra.get("request_timeout_seconds")
+                field_of(conn_id, "request_timeout_seconds"), extra.get("request_timeout_seconds")
             ),
+            conn_id=conn_id,
         )
 
     def console_link(self, *, pipeline_id: str, org_id: str) -> str:
@@ -152,60 +162,120 @@ def misspelt_fields(extra: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
+def _access_key(field_name: str, value: object) -> str:
+    text = value.strip() if isinstance(value, str) else ""
+    if not text or not text.isprintable():
+        raise InvalidSettingError.of(field_name, value, "the access key")
+    return text
+
+
+def _secret_key(field_name: str, value: object) -> str:
+    text = value.strip() if isinstance(value, str) else ""
+    if text and text.isprintable():
+        return text
+    # The value is never repeated, not even a blank one.
+    fault = "it is empty" if _is_blank(value) else "it is no text, or has an invisible character"
+    raise InvalidSettingError(f"{field_name}: {fault}, allowed is the secret key")
+
+
+def _org_id(field_name: str, value: object) -> str | None:
+    return None if _is_blank(value) else parse_id(value, field_name)
+
+
 def _is_blank(value: object) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def _text(value: object) -> str | None:
-    return str(value).strip() or None if value is not None else None
-
-
-def _gateway_url(field_name: str, host: str | None, port: int | None) -> str:
+def _gateway_url(conn_id: str, host: object, port: object, schema: object) -> str:
     allowed = "the address of the EnOS API gateway, e.g. https://apim.example.com"
-    text = (host or "").strip()
-    if re.match(r"https?:(?!//[^/])", text, re.IGNORECASE):
-        raise InvalidSettingError(f"{field_name}: no address, allowed is {allowed}")
-    if not text:
-        raise InvalidSettingError.of(field_name, host, allowed)
-    try:
-        parts = urlsplit((text if "://" in text else f"https://{text}").rstrip("/"))
-        in_host = parts.port
-        (parts.hostname or "").encode("idna")  # as both HTTP clients will do
-    except ValueError:
-        # Not repeated, nor Python's words for it: they may hold a password.
-        raise InvalidSettingError(f"{field_name}: no address, allowed is {allowed}") from None
-    if parts.username is not None or parts.password is not None:
+    field_name = field_of(conn_id, "host")
+    scheme = _scheme(field_of(conn_id, "schema"), schema)
+    port_number = _port(field_of(conn_id, "port"), port)
+    text = host.strip() if isinstance(host, str) else ""
+    if not text.isascii():
+        allowed += " (in ASCII, a name of another script as xn--...)"
+    parts = _split(text if "://" in text else f"{scheme}://{text}")
+    if not parts or re.match(r"https?:(?!//[^/])", text, re.IGNORECASE):
+        raise _address_refused(field_name, host, allowed)
+    if parts.username is not None:
         # Not repeated: it may hold a password.
         raise InvalidSettingError(f"{field_name}: it holds credentials, allowed is {allowed}")
-    good = parts.scheme in ("http", "https") and parts.hostname
-    has_port = in_host != 0 and not parts.netloc.endswith(":")
-    if (
-        not good
-        or not has_port
-        or parts.query
-        or parts.fragment
-        or not text.isprintable()
-        or " " in text
-    ):
-        raise InvalidSettingError.of(field_name, host, allowed)
+    path = parts.path.rstrip("/")
+    if parts.query or parts.fragment or not _PATH.fullmatch(path):
+        raise _address_refused(field_name, host, allowed)
     # One spelling for one gateway: its starts queue up together.
-    name = parts.netloc.lower()
-    if in_host is not None:
-        name = name.rpartition(":")[0]
-    port = in_host or port
-    suffix = f":{port}" if port and port != DEFAULT_PORTS[parts.scheme] else ""
-    return f"{parts.scheme}://{name}{suffix}{parts.path}"
+    return f"{parts.scheme}://{_host_and_port(parts, parts.port or port_number)}{path}"
 
 
-def _console_url(field_name: str, template: str | None) -> str | None:
-    if template is None:
-        return None
-    filled = _fill(template, pipeline_id="p", org_id="o")
-    if not _is_address(filled) or "{" in filled:
+def _scheme(field_name: str, value: object) -> str:
+    if _is_blank(value):
+        return "https"
+    scheme = str(value).strip().lower()
+    if scheme not in DEFAULT_PORTS:
         raise InvalidSettingError.of(
-            field_name, template, "an http(s) address with {pipeline_id} and {org_id} in it"
+            field_name, value, "http or https, for a host without a scheme, or nothing"
         )
+    return scheme
+
+
+def _port(field_name: str, value: object) -> int | None:
+    if _is_blank(value):
+        return None
+    number = value
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,5}", value.strip()):
+        number = int(value)
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 < number <= MAX_PORT:
+        raise InvalidSettingError.of(field_name, value, f"a port number from 1 to {MAX_PORT}")
+    return number
+
+
+def _split(text: str) -> SplitResult | None:
+    """Split an http(s) address that both HTTP clients can connect to; ``None`` for all others."""
+    if any(c < " " or c == "\x7f" for c in text):  # urlsplit drops some of them
+        return None
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
+        if "[" in parts.netloc:
+            IPv6Address(host)
+    except ValueError:  # no such port, no such IPv6 address
+        return None
+    is_name = ":" in host or (_HOST.fullmatch(host) and len(host) <= _MAX_HOST_LENGTH)
+    is_good = parts.scheme in DEFAULT_PORTS and is_name and "%" not in host
+    return parts if is_good and port != 0 and not parts.netloc.endswith(":") else None
+
+
+def _host_and_port(parts: SplitResult, port: int | None) -> str:
+    """Write them in one way; a port that goes without saying is left out."""
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else str(parts.hostname)
+    return f"{host}:{port}" if port and port != DEFAULT_PORTS[parts.scheme] else host
+
+
+def _address_refused(field_name: str, given: object, allowed: str) -> InvalidSettingError:
+    if "@" in str(given):  # it may hold a password
+        return InvalidSettingError(f"{field_name}: no address, allowed is {allowed}")
+    return InvalidSettingError.of(field_name, given, allowed)
+
+
+def _console_url(field_name: str, value: object) -> str | None:
+    if _is_blank(value):
+        return None
+    template = value.strip() if isinstance(value, str) else ""
+    filled = _fill(template, pipeline_id="p", org_id="o")
+    if not _is_link(filled) or "{" in filled:
+        allowed = "an http(s) address with {pipeline_id} and {org_id} in it"
+        raise _address_refused(field_name, value, allowed)
     return template
+
+
+def _is_link(text: str) -> bool:
+    """Whether a browser can follow it, also to a host with an international name."""
+    try:
+        parts = urlsplit(text)
+        is_good = parts.scheme in DEFAULT_PORTS and parts.hostname and parts.port != 0
+    except ValueError:  # no such port, no such IPv6 address
+        return False
+    return bool(is_good) and text.isprintable()
 
 
 def _fill(template: str, *, pipeline_id: str, org_id: str) -> str:
@@ -215,45 +285,54 @@ def _fill(template: str, *, pipeline_id: str, org_id: str) -> str:
 
 
 def _verify(field_name: str, value: object) -> bool | str:
-    if value is None or isinstance(value, bool):
-        return value is not False
-    text = str(value).strip()
+    if _is_blank(value):
+        return True
+    # As text it may be JSON, a URI or a form that it comes from.
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    text = str(value).strip() if isinstance(value, str | bool) or is_number else ""
     if text.lower() in _FALSE:
         return False
-    if not text or text.lower() in _TRUE:
+    if text.lower() in _TRUE:
         return True
-    if "/" in text or "." in text:
+    if ("/" in text or "." in text) and text.isprintable():
         return text
     raise InvalidSettingError.of(field_name, value, "true, false or the path of a CA bundle")
 
 
-def parse_proxy(field_name: str, value: str | None) -> str | None:
+def parse_proxy(field_name: str, value: object) -> str | None:
     """
-    Read the URL of an HTTP proxy.
+    Read the URL of an HTTP proxy, and write it in the way that all clients read alike.
 
     :raises InvalidSettingError: it is none; the value is not repeated, as it may hold a password.
     """
-    if value is None:
+    if _is_blank(value):
         return None
-    if not _is_address(value):
+    parts = _split(value.strip()) if isinstance(value, str) else None
+    if not parts or parts.path not in ("", "/") or parts.query or parts.fragment:
         raise InvalidSettingError(f"{field_name}: allowed is a URL like http://proxy.example:3128")
-    return value
+    address = _host_and_port(parts, parts.port)
+    if parts.username is None:
+        return f"{parts.scheme}://{address}"
+    user, password = unquote(parts.username), unquote(parts.password or "")
+    # HTTP's basic authentication cannot write others.
+    if not user or ":" in user or not _is_latin_1(user + password):
+        raise InvalidSettingError(
+            f"{field_name}: user name or password cannot be sent to a proxy, allowed are "
+            "characters of ISO 8859-1 (Latin-1), and no colon in the user name"
+        )
+    return f"{parts.scheme}://{quote(user, safe='')}:{quote(password, safe='')}@{address}"
 
 
-def _is_address(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # no such port, no such IPv6 address
-        return False
+def _is_latin_1(text: str) -> bool:
+    return all(ord(character) < 256 for character in text)
 
 
 def _timeout(field_name: str, value: object) -> float:
-    if value is None or value == "":
+    if _is_blank(value):
         return DEFAULT_REQUEST_TIMEOUT_SECONDS
     try:
         seconds = float(str(value))
-    except ValueError:
+    except ValueError:  # also of true
         seconds = -1.0
     if not 0 < seconds <= MAX_REQUEST_TIMEOUT_SECONDS:
         raise InvalidSettingError.of(

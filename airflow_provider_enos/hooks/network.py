@@ -10,15 +10,12 @@ from functools import lru_cache
 from importlib.metadata import version
 from typing import Self
 from urllib.parse import urlsplit
-from urllib.request import (  # type: ignore[attr-defined]  # typeshed lacks the second
-    getproxies_environment,
-    proxy_bypass_environment,
-)
+from urllib.request import getproxies_environment
 
 from certifi import where
 
 from airflow_provider_enos.api.errors import InvalidSettingError
-from airflow_provider_enos.api.settings import EnOSSettings, parse_proxy
+from airflow_provider_enos.api.settings import EnOSSettings, field_of, parse_proxy
 
 #: A host that does not answer at all shows sooner than one that thinks.
 MAX_CONNECT_TIMEOUT_SECONDS = 10.0
@@ -56,15 +53,16 @@ class Network:
         """
         Work it out; reads files, so not on an event loop.
 
-        :raises InvalidSettingError: there is no CA bundle at the path given.
+        :raises InvalidSettingError: there is no CA bundle at the path given, or the proxy of the
+            environment is none.
         """
-        ca_bundle = _ca_bundle(settings)
+        ca_bundle, source = _ca_bundle(settings)
         try:
             modified_at = os.stat(ca_bundle).st_mtime if ca_bundle else 0.0
             tls = _tls_context(ca_bundle, modified_at)
-        except OSError:  # also what ssl raises
-            allowed = "true, false or the path of a CA bundle (PEM file or folder)"
-            raise InvalidSettingError.of("verify", ca_bundle, allowed) from None
+        except (OSError, ValueError):  # also what ssl raises; a path that no file can have
+            allowed = "the path of a CA bundle (PEM file or folder)"
+            raise InvalidSettingError.of(source, ca_bundle, allowed) from None
         timeout = settings.request_timeout_seconds
         proxy = settings.proxy or _environment_proxy(settings.gateway_url)
         _warn_of_plain_http(settings.gateway_url, proxy)
@@ -100,17 +98,22 @@ def _warn_of_plain_http(gateway_url: str, proxy: str | None) -> None:
         )
 
 
-def _ca_bundle(settings: EnOSSettings) -> str | None:
+def _ca_bundle(settings: EnOSSettings) -> tuple[str | None, str]:
+    """Return the path and where it is from."""
+    field_name = field_of(settings.conn_id, "verify")
     if settings.verify is False:
         log.warning(
             "TLS certificates of %s are NOT verified ('verify' of the Airflow connection).",
             settings.gateway_url,
         )
-        return None
+        return None, field_name
     if isinstance(settings.verify, str):
-        return settings.verify
+        return settings.verify, field_name
     # What requests does by itself; aiohttp would take the system's certificates.
-    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or where()
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        if path := os.environ.get(name):
+            return path, f"environment variable {name}"
+    return where(), "package certifi"
 
 
 @lru_cache(maxsize=16)
@@ -127,12 +130,20 @@ def _tls_context(ca_bundle: str | None, modified_at: float) -> ssl.SSLContext:
 
 
 def _environment_proxy(gateway_url: str) -> str | None:
-    parts = urlsplit(gateway_url)
+    """Return the one that requests would use."""
     proxies = getproxies_environment()
-    if not parts.hostname or proxy_bypass_environment(parts.netloc, proxies):
-        return None
-    name = parts.scheme if parts.scheme in proxies else "all"
+    scheme = urlsplit(gateway_url).scheme
+    name = scheme if scheme in proxies else "all"
     proxy = proxies.get(name)
-    if proxy and "://" not in proxy:
+    if not proxy:
+        return None
+    from requests.utils import should_bypass_proxies  # parse cost
+
+    if should_bypass_proxies(gateway_url, no_proxy=None):
+        return None
+    variable = f"{name}_proxy"
+    if variable not in os.environ:
+        variable = variable.upper()
+    if "://" not in proxy:
         proxy = f"http://{proxy}"  # "proxy:3128" is usual there
-    return parse_proxy(f"environment variable {name}_proxy", proxy or None)
+    return parse_proxy(f"environment variable {variable}", proxy)

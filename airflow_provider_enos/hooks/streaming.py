@@ -424,6 +424,7 @@ class EnOSStreamingHook(BaseHook):
             port=connection.port,
             login=connection.login,
             password=connection.password,
+            schema=connection.schema,
             extra=extra,
         )
 

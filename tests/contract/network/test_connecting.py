@@ -1,13 +1,17 @@
 """From no network to a strange one: refused, unknown, silent, encrypted, proxied."""
 
 import gzip
+import logging
 import socket
 import time
+from base64 import b64encode
 from dataclasses import replace
+from urllib.parse import unquote
 
 import pytest
 
 from airflow_provider_enos.api import calls, errors, flows
+from tests.contract.test_secrets import told
 
 #: requests warns of what we warn of already.
 pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
@@ -190,22 +194,46 @@ def test_verification_can_be_turned_off_with_a_warning(https, emulator, connect,
     )
 
 
+@pytest.mark.parametrize("name", [None, "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 @pytest.mark.parametrize(
-    ("content", "says"),
-    [(None, "verify"), ("no certificate\n", "verify"), ("", "verify")],
-    ids=["missing", "no certificate", "empty"],
+    "content", [None, "no certificate\n", ""], ids=["missing", "no certificate", "empty"]
 )
-def test_bundle_that_is_none_is_an_error_of_the_setting(
-    https, emulator, connect, run, tmp_path, content, says
+def test_bundle_that_is_none_is_an_error_of_the_place_that_names_it(
+    emulator, connect, run, monkeypatch, tmp_path, content, name
 ):
     """Any other exception would end a trigger without an event."""
-    path = tmp_path / "bundle.pem"
+    monkeypatch.chdir(tmp_path)
+    path = "bundle.pem"
     if content is not None:
-        path.write_text(content)
-    connect(emulator.connection, host=https(), extra={"verify": str(path)})
+        (tmp_path / path).write_text(content)
+    if name:
+        monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+        monkeypatch.setenv(name, path)
+    else:
+        connect(emulator.connection, extra={"verify": path})
 
-    with pytest.raises(errors.InvalidSettingError, match=says):
+    with pytest.raises(errors.InvalidSettingError) as raised:
         run(look())
+
+    place = f"environment variable {name}" if name else "Airflow connection 'enos_default', verify"
+    assert str(raised.value) == (
+        f"{place}: got {path!r}, allowed is the path of a CA bundle (PEM file or folder)."
+    )
+    assert emulator.requests == []
+
+
+@pytest.mark.parametrize("verify", ["", True, "false"])
+def test_broken_bundle_of_the_environment_counts_only_without_verify(
+    emulator, connect, run, monkeypatch, verify
+):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such.pem")
+    connect(emulator.connection, extra={"verify": verify})
+
+    if verify == "false":
+        assert len(run(look()).pipelines) == 3
+    else:
+        with pytest.raises(errors.InvalidSettingError, match="REQUESTS_CA_BUNDLE"):
+            run(look())
 
 
 def test_bundle_may_be_a_folder_for_both_or_for_none(
@@ -281,6 +309,72 @@ def test_password_of_a_proxy_goes_to_the_proxy_only(emulator, connect, run, new_
     assert not [request for request in proxy.seen if "authorization" in request.headers]
 
 
+@pytest.mark.parametrize("password", ["p%C3%A9", "pé", "100%", "a%20b", "a b", "a+b", "", None])
+@pytest.mark.parametrize("is_tunnel", [True, False])
+def test_password_of_a_proxy_is_the_same_for_both_clients(
+    https, emulator, connect, run, new_proxy, password, is_tunnel
+):
+    proxy = new_proxy()
+    credentials = "me" if password is None else f"me:{password}"
+    host = https() if is_tunnel else emulator.url
+    address = f"http://{credentials}@{proxy.address}"
+    connect(emulator.connection, host=host, extra={"proxy": address, "verify": False})
+
+    run(look())
+
+    plain = b"me:" + unquote(password or "").encode("latin-1")
+    assert {request.headers.get("proxy-authorization") for request in proxy.seen} == {
+        f"Basic {b64encode(plain).decode()}"
+    }
+
+
+BAD_PROXIES = [
+    "http://me:hunter2密@127.0.0.1:1",
+    "http://me:hunter2%FF@127.0.0.1:1",
+    f"http://me:hunter2@{'p' * 70}:1",
+    "http://me:hunter2@代理:1",
+    "http://me:hunter2@pro xy:1",
+    "http://me:hunter2@[::1:1",
+    "http://me:hunter2@127.0.0.1:99999",
+    "http://me:hunter2@127.0.0.1:0",
+    "http://me:hun\nter2@127.0.0.1:1",
+    "socks5://me:hunter2@127.0.0.1:1",
+]
+
+
+@pytest.mark.parametrize("place", ["Airflow connection 'enos_default', proxy", "HTTP_PROXY"])
+@pytest.mark.parametrize("proxy", BAD_PROXIES)
+def test_bad_proxy_is_refused_by_both_clients_without_its_password(
+    emulator, connect, run, monkeypatch, caplog, place, proxy
+):
+    caplog.set_level(logging.DEBUG)
+    if place == "HTTP_PROXY":
+        monkeypatch.setenv(place, proxy)
+    else:
+        connect(emulator.connection, extra={"proxy": proxy})
+
+    with pytest.raises(errors.InvalidSettingError) as raised:
+        run(look())
+
+    assert f"{place}: " in str(raised.value)
+    for part in ("hunter2", "hun", "密"):
+        assert part not in told(raised.value) + caplog.text
+    assert emulator.requests == []
+
+
+BAD_HOSTS = [f"{'g' * 70}", "gateway.例子", "g w", "[::1", "g..w", "gw:99999", "gw:0", "gw/路"]
+
+
+@pytest.mark.parametrize("host", BAD_HOSTS)
+def test_bad_host_is_refused_by_both_clients(emulator, connect, run, host):
+    connect(emulator.connection, host=f"http://{host}")
+
+    with pytest.raises(errors.InvalidSettingError) as raised:
+        run(look())
+
+    assert str(raised.value).startswith("Airflow connection 'enos_default', host: ")
+
+
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
 def test_proxy_of_the_environment_is_used(emulator, run, new_proxy, monkeypatch, name):
     proxy = new_proxy()
@@ -331,7 +425,7 @@ def test_wrong_proxy_of_the_environment_is_named_without_its_password(
 ):
     monkeypatch.setenv("HTTP_PROXY", proxy)
 
-    with pytest.raises(errors.InvalidSettingError, match="http_proxy") as raised:
+    with pytest.raises(errors.InvalidSettingError, match="HTTP_PROXY") as raised:
         run(look())
 
     assert "the-secret" not in str(raised.value)
@@ -361,7 +455,10 @@ def test_https_proxy_of_the_environment_is_used(
     assert {request.method for request in proxy.seen} == {"CONNECT"}
 
 
-@pytest.mark.parametrize("no_proxy", ["127.0.0.1", "example.com,127.0.0.1", "*"])
+@pytest.mark.parametrize(
+    "no_proxy",
+    ["127.0.0.1", "example.com,127.0.0.1", "*", "127.0.0.0/8", "10.0.0.0/8, 127.0.0.0/8"],
+)
 def test_no_proxy_of_the_environment_is_obeyed(emulator, run, new_proxy, monkeypatch, no_proxy):
     proxy = new_proxy()
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
@@ -370,6 +467,19 @@ def test_no_proxy_of_the_environment_is_obeyed(emulator, run, new_proxy, monkeyp
     assert len(run(look()).pipelines) == 3
 
     assert proxy.seen == []
+
+
+@pytest.mark.parametrize("no_proxy", ["10.0.0.0/8", "127.0.0.2", "example.com", "127.0.0.0/99"])
+def test_no_proxy_of_the_environment_for_others_changes_nothing(
+    emulator, run, new_proxy, monkeypatch, no_proxy
+):
+    proxy = new_proxy()
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+
+    assert len(run(look()).pipelines) == 3
+
+    assert len(proxy.seen) == 2
 
 
 @pytest.mark.parametrize("is_tunnel", [True, False])
