@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Self
 from weakref import WeakKeyDictionary
 
@@ -17,22 +18,22 @@ from airflow_provider_enos.api.errors import (
     EnOSError,
     EnOSNoAnswerError,
     EnOSUnreachableError,
-    InvalidSettingError,
     excerpt,
 )
 from airflow_provider_enos.api.messages import Answer, Request, require_size
 from airflow_provider_enos.api.settings import EnOSSettings
-from airflow_provider_enos.hooks.network import CLOSED, USER_AGENT, Network
+from airflow_provider_enos.hooks.network import (
+    CLOSED,
+    USER_AGENT,
+    Network,
+    explained,
+    invalid_address,
+    is_invalid_address,
+    unexpected,
+)
 from airflow_provider_enos.telemetry import observed
 
 _CHUNK_BYTES = 65_536
-
-_NEVER_SENT = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ClientProxyConnectionError,
-    aiohttp.ClientHttpProxyError,
-    aiohttp.ClientSSLError,
-)
 
 _CLOSED = (
     ConnectionError,
@@ -87,6 +88,7 @@ class AiohttpIO:
         return answer
 
     async def _send(self, request: Request) -> Answer:
+        connected = asyncio.Event()
         try:
             async with self._session.request(
                 request.method,
@@ -95,15 +97,23 @@ class AiohttpIO:
                 headers=request.headers,
                 allow_redirects=False,
                 proxy=self._network.proxy,
+                trace_request_ctx=connected,
             ) as response:
                 body = await _body(response, request)
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return Answer(response.status, body, headers)
-        except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as error:
-            # What cannot be read as HTTP is quoted in the library's error, and may hold anything.
-            is_quoted = isinstance(error, aiohttp.ClientResponseError)
-            translated = _translated(error, request.purpose, self._network)
-            raise translated from (None if is_quoted else error)
+        except EnOSError:
+            raise
+        except Exception as error:
+            is_connected = connected.is_set()
+            if is_invalid_address(error, is_connected):
+                raise invalid_address(self._settings) from None
+            if isinstance(error, aiohttp.ClientError | OSError):
+                # What cannot be read as HTTP is quoted in its text, and may hold anything.
+                is_quoted = isinstance(error, aiohttp.ClientResponseError)
+                translated = _translated(error, request.purpose, self._network, is_connected)
+                raise translated from (None if is_quoted else error)
+            raise unexpected(error, request.purpose, is_connected) from None
 
 
 @dataclass(slots=True)
@@ -114,6 +124,18 @@ class _Used:
 
 #: Only ever touched by code on the event loop in question.
 _sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Network, _Used]] = WeakKeyDictionary()
+
+
+async def _note_connection(_: object, context: SimpleNamespace, __: object) -> None:
+    context.trace_request_ctx.set()
+
+
+def _trace() -> aiohttp.TraceConfig:
+    """Set the event of a request as soon as there is a connection to send it on."""
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_create_end.append(_note_connection)
+    trace.on_connection_reuseconn.append(_note_connection)
+    return trace
 
 
 def _session(network: Network) -> aiohttp.ClientSession:
@@ -128,6 +150,7 @@ def _session(network: Network) -> aiohttp.ClientSession:
         ),
         # Else a request without a body would get a Content-Type of aiohttp's own.
         skip_auto_headers=("Content-Type",),
+        trace_configs=[_trace()],
     )
     # How often a request is sent is for the flow to say; aiohttp has no public switch for it.
     session._retry_connection = False
@@ -142,21 +165,19 @@ async def _body(response: aiohttp.ClientResponse, request: Request) -> bytes:
     return bytes(body)
 
 
-def _translated(error: Exception, purpose: str, network: Network) -> EnOSError:
+def _translated(error: Exception, purpose: str, network: Network, is_connected: bool) -> EnOSError:
     text = excerpt(str(error) or type(error).__name__).rstrip(".")
     if isinstance(error, aiohttp.ClientHttpProxyError):
         # Its own text has the proxy's address, password included.
         text = f"the proxy answered {error.status} {excerpt(error.message)}"
     elif isinstance(error, aiohttp.ClientResponseError):
         text = "the answer is not HTTP"
-    if isinstance(error, aiohttp.InvalidURL | UnicodeError):
-        return InvalidSettingError("host or proxy: no address that can be connected to")
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return EnOSCertificateError(f"{text}.", during=purpose)
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return EnOSUnreachableError(network.no_connection, during=purpose)
-    if isinstance(error, _NEVER_SENT):
-        return EnOSUnreachableError(f"{text}.", during=purpose)
+    if not is_connected:
+        is_late = isinstance(error, TimeoutError)
+        text = network.no_connection if is_late else explained(text)
+        return EnOSUnreachableError(text, during=purpose)
     if isinstance(error, TimeoutError):
         return EnOSNoAnswerError(network.no_answer, during=purpose)
     if isinstance(error, _CLOSED) or isinstance(error.__cause__, _CLOSED):

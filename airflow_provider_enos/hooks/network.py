@@ -14,7 +14,12 @@ from urllib.request import getproxies_environment
 
 from certifi import where
 
-from airflow_provider_enos.api.errors import InvalidSettingError
+from airflow_provider_enos.api.errors import (
+    EnOSError,
+    EnOSNoAnswerError,
+    EnOSUnreachableError,
+    InvalidSettingError,
+)
 from airflow_provider_enos.api.settings import EnOSSettings, field_of, parse_proxy
 
 #: A host that does not answer at all shows sooner than one that thinks.
@@ -27,6 +32,9 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 #: In the words of both clients.
 CLOSED = "the connection was closed before the answer was complete."
+
+#: What OpenSSL says when the other side does not answer in TLS.
+_NO_TLS = ("wrong version number", "record layer failure", "packet length too long")
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +104,40 @@ def _warn_of_plain_http(gateway_url: str, proxy: str | None) -> None:
             gateway_url,
             who,
         )
+
+
+def explained(text: str) -> str:
+    """Add to the text of a failed connection what its reader may not know."""
+    if any(sign in text.lower() for sign in _NO_TLS):
+        text += ": the other side does not speak TLS. A host without http:// means https://"
+    return f"{text}."
+
+
+def is_invalid_address(error: Exception, is_connected: bool) -> bool:
+    """Whether a client could make no request of what it was given; its text may hold a password."""
+    is_value = isinstance(error, ValueError) and not isinstance(error, ssl.SSLError)
+    return is_value and not is_connected
+
+
+def invalid_address(settings: EnOSSettings) -> InvalidSettingError:
+    """Return the error for a host or proxy that no client can use. It repeats nothing."""
+    field_name = field_of(settings.conn_id, "host or proxy")
+    return InvalidSettingError(f"{field_name}: no address that can be connected to")
+
+
+def unexpected(error: Exception, purpose: str, is_connected: bool) -> EnOSError:
+    """
+    Return the error for what no HTTP client should raise.
+
+    The text of such an exception may hold a secret; where it was raised is kept.
+    """
+    name = type(error).__name__
+    found = (
+        EnOSNoAnswerError(f"no answer: {name} in the HTTP client.", during=purpose)
+        if is_connected
+        else EnOSUnreachableError(f"no connection: {name} in the HTTP client.", during=purpose)
+    )
+    return found.with_traceback(error.__traceback__)
 
 
 def _ca_bundle(settings: EnOSSettings) -> tuple[str | None, str]:

@@ -1,8 +1,12 @@
 """From no network to a strange one: refused, unknown, silent, encrypted, proxied."""
 
+import asyncio
 import gzip
 import logging
+import os
+import signal
 import socket
+import threading
 import time
 from base64 import b64encode
 from dataclasses import replace
@@ -11,6 +15,11 @@ from urllib.parse import unquote
 import pytest
 
 from airflow_provider_enos.api import calls, errors, flows
+from airflow_provider_enos.api.messages import Request
+from airflow_provider_enos.api.settings import EnOSSettings
+from airflow_provider_enos.hooks.aiohttp_io import AiohttpIO
+from airflow_provider_enos.hooks.requests_io import RequestsIO
+from tests.contract.network.conftest import read_request
 from tests.contract.test_secrets import told
 
 #: requests warns of what we warn of already.
@@ -83,6 +92,218 @@ def test_host_that_does_not_even_connect_is_unreachable_in_time(emulator, connec
 
     assert time.monotonic() - began < 3
     assert type(raised.value) is errors.EnOSUnreachableError
+
+
+# What was sent, and what cannot have been
+
+
+def hang_up(connection):
+    """Read the request, and leave."""
+    read_request(connection)
+
+
+def never_answer(connection):
+    read_request(connection)
+    connection.recv(1)  # until the client leaves
+
+
+@pytest.mark.parametrize("handle", [hang_up, never_answer])
+def test_request_that_a_proxy_has_read_may_have_arrived(emulator, connect, run, serve, handle):
+    """It may have handed it on: a start must not be sent again as if nothing had happened."""
+    proxy = f"http://me:the-secret@127.0.0.1:{serve(handle).port}"
+    connect(emulator.connection, extra={"proxy": proxy, "request_timeout_seconds": 1})
+
+    with pytest.raises(errors.EnOSNoAnswerError) as raised:
+        run(look_unsigned())
+
+    assert "the-secret" not in told(raised.value)
+
+
+@pytest.mark.parametrize("handle", [hang_up, never_answer])
+def test_request_for_which_a_proxy_made_no_tunnel_never_arrived(
+    emulator, connect, run, serve, handle
+):
+    proxy = f"http://me:the-secret@127.0.0.1:{serve(handle).port}"
+    extra = {"proxy": proxy, "request_timeout_seconds": 1}
+    connect(emulator.connection, host="https://enos.invalid", extra=extra)
+
+    with pytest.raises(errors.EnOSUnreachableError) as raised:
+        run(look_unsigned())
+
+    assert "the-secret" not in told(raised.value)
+
+
+@pytest.mark.parametrize("handle", [hang_up, never_answer])
+def test_request_for_which_there_was_no_tls_never_arrived(emulator, connect, run, serve, handle):
+    host = f"https://127.0.0.1:{serve(lambda connection: handle_hello(connection, handle)).port}"
+    connect(emulator.connection, host=host, extra={"request_timeout_seconds": 1})
+
+    with pytest.raises(errors.EnOSUnreachableError):
+        run(look_unsigned())
+
+
+def handle_hello(connection, handle):
+    connection.recv(65_536)
+    if handle is never_answer:
+        connection.recv(1)
+
+
+def test_request_that_a_gateway_behind_tls_has_read_may_have_arrived(
+    emulator, connect, run, serve, certificates
+):
+    server = serve(hang_up, certificates["127.0.0.1"].context)
+    bundle = str(certificates["127.0.0.1"].path)
+    connect(emulator.connection, host=f"https://127.0.0.1:{server.port}", extra={"verify": bundle})
+
+    with pytest.raises(errors.EnOSNoAnswerError):
+        run(look_unsigned())
+
+
+@pytest.fixture(params=["sync", "async"])
+def send(request):
+    """Send a request with a client, past the checks of the connection."""
+
+    def send_sync(settings, message):
+        return RequestsIO(settings, print).send(message)
+
+    def send_async(settings, message):
+        async def open_and_send():
+            async with AiohttpIO(settings, print) as io:
+                return await io.send(message)
+
+        return asyncio.run(open_and_send())
+
+    return send_sync if request.param == "sync" else send_async
+
+
+GET = Request("GET", "/x", "look")
+
+
+@pytest.mark.parametrize(
+    ("gateway_url", "proxy"),
+    [
+        ("http://a..b", None),
+        (f"http://{'g' * 64}", None),
+        ("http://127.0.0.1:99999", None),
+        ("http://127.0.0.1:-1", None),
+        ("gateway", None),
+        ("http://127.0.0.1:9", "http://me:hunter2密@127.0.0.1:9"),
+        ("https://127.0.0.1:9", "http://me:hunter2密@127.0.0.1:9"),
+        ("http://127.0.0.1:9", "http://me:hunter2@127.0.0.1:99999"),
+        ("http://127.0.0.1:9", f"http://me:hunter2@{'p' * 70}"),
+    ],
+)
+def test_no_library_error_for_an_address_gets_through(send, gateway_url, proxy):
+    """Whatever the check of the connection may miss."""
+    settings = EnOSSettings(gateway_url, "AK", "SK", proxy=proxy, conn_id="c")
+
+    with pytest.raises(errors.InvalidSettingError) as raised:
+        send(settings, GET)
+
+    assert str(raised.value) == (
+        "Airflow connection 'c', host or proxy: no address that can be connected to."
+    )
+    assert "hunter2" not in told(raised.value)
+    assert "密" not in told(raised.value)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"x": "hunter2\nx: y"}, {"x": 5}, {"hunter2\n": "x"}],
+    ids=["line end", "number", "name"],
+)
+def test_no_library_error_for_a_request_gets_through(send, emulator, headers):
+    with pytest.raises(errors.EnOSError) as raised:
+        send(EnOSSettings(emulator.url, "AK", "SK"), Request("GET", "/", "look", headers=headers))
+
+    assert "hunter2" not in told(raised.value)
+    assert emulator.requests == []
+
+
+def test_session_that_is_closed_has_sent_nothing(emulator):
+    async def close_and_send():
+        async with AiohttpIO(EnOSSettings(emulator.url, "AK", "SK"), print) as io:
+            pass
+        await io.send(GET)
+
+    with pytest.raises(errors.EnOSUnreachableError, match="RuntimeError in the HTTP client"):
+        asyncio.run(close_and_send())
+
+
+def test_unexpected_error_says_where_it_came_from_but_not_what_it_held(emulator):
+    request = Request("GET", "/", "look", headers={"x": "密"})
+
+    with pytest.raises(errors.EnOSNoAnswerError, match="UnicodeEncodeError") as raised:
+        RequestsIO(EnOSSettings(emulator.url, "AK", "SK"), print).send(request)
+
+    assert "putheader" in told(raised.value)
+    assert "密" not in told(raised.value)
+
+
+@pytest.fixture
+def interrupt():
+    """Run a function as a signal handler in the middle of a request."""
+    before = signal.getsignal(signal.SIGUSR1)
+    is_done = threading.Event()
+
+    def in_the_middle_of(handler):
+        def handle_signal(*_):
+            try:
+                handler()
+            finally:
+                is_done.set()
+
+        signal.signal(signal.SIGUSR1, handle_signal)
+
+        def handle_request(connection):
+            read_request(connection)
+            os.kill(os.getpid(), signal.SIGUSR1)
+            is_done.wait()
+
+        return handle_request
+
+    yield in_the_middle_of
+    signal.signal(signal.SIGUSR1, before)
+
+
+def test_request_that_a_signal_handler_cannot_send_says_nothing_of_the_one_it_interrupts(
+    serve, interrupt, certificates
+):
+    """A killed task sends a stop while its own request is under way, here while it connects."""
+    failed = []
+
+    def send_to_nobody():
+        try:
+            nobody = EnOSSettings(f"http://127.0.0.1:{closed_port()}", "AK", "SK")
+            RequestsIO(nobody, print).send(GET)
+        except errors.EnOSUnreachableError as error:
+            failed.append(error)
+
+    interrupt_connect = interrupt(send_to_nobody)
+
+    def make_tunnel_and_hang_up(connection):
+        interrupt_connect(connection)
+        connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        with certificates["127.0.0.1"].context.wrap_socket(connection, server_side=True) as tls:
+            read_request(tls)
+
+    proxy = f"http://127.0.0.1:{serve(make_tunnel_and_hang_up).port}"
+    settings = EnOSSettings("https://127.0.0.1", "AK", "SK", proxy=proxy, verify=False)
+
+    with pytest.raises(errors.EnOSNoAnswerError):
+        RequestsIO(settings, print).send(GET)
+
+    assert len(failed) == 1
+
+
+def test_kill_in_the_middle_of_a_request_is_no_trouble_of_the_network(serve, interrupt):
+    def kill():
+        raise errors.TaskKilledError("killed")
+
+    server = serve(interrupt(kill))
+
+    with pytest.raises(errors.TaskKilledError, match="killed"):
+        RequestsIO(EnOSSettings(f"http://127.0.0.1:{server.port}", "AK", "SK"), print).send(GET)
 
 
 # Answers that no HTTP framework would send
@@ -255,7 +476,8 @@ def test_https_address_of_a_plain_server_says_so_at_once(emulator, connect, run)
         run(look())
 
     assert str(raised.value).endswith(
-        "Check the host and the proxy of the Airflow connection, and the network."
+        "the other side does not speak TLS. A host without http:// means https://. Check the host "
+        "and the proxy of the Airflow connection, and the network."
     )
 
 
