@@ -141,7 +141,7 @@ CASES = {
         as_it_is, fault(DENIED), {"soft_fail": True}, error=AirflowSkipException
     ),
     "denied later, silent_fail": Case(
-        as_it_is, fault(DENIED), {"silent_fail": True, "timeout": 2}, error=AirflowFailException
+        as_it_is, fault(DENIED), {"silent_fail": True}, error=AirflowFailException
     ),
     "a token revoked": Case(fault(f.RevokeToken(on="list")), status("RUNNING"), result="RUNNING"),
     "down at first": Case(fault(DOWN), error=errors.EnOSServerError, says=("HTTP 503",)),
